@@ -1,0 +1,36 @@
+import type { ClusterName } from './names.ts';
+import type { ServiceRoute } from './route.ts';
+
+/** What a gateway knows by itself of one target of one service, now. */
+export interface TargetFacts {
+  /** Whether the target can be reached at all: for the own cluster whether any endpoint is up, else the tunnel. */
+  readonly reachable: boolean;
+  /** 0 to 1: the share of the target's endpoints (or attempts) that work. */
+  readonly health: number;
+}
+
+/** Facts by cluster; a target without an entry was never tried and counts as healthy. */
+export type ServiceFacts = ReadonlyMap<ClusterName, TargetFacts>;
+
+/** What `step` remembers between calls for one target. Local to a gateway and lost on restart. */
+export interface TargetState {
+  /** Was out when last looked at. */
+  readonly out: boolean;
+  /** Monotonic ms at which it became healthy again; undefined while out or never out. */
+  readonly healthySince: number | undefined;
+}
+
+export type SharesState = ReadonlyMap<ClusterName, TargetState>;
+
+export interface SharesResult {
+  /** Sums to 1, or is empty: nowhere to go. Only clusters with a share above 0. */
+  readonly shares: ReadonlyMap<ClusterName, number>;
+  readonly state: SharesState;
+  /** One short sentence per target: why it has the share it has. */
+  readonly reasons: ReadonlyMap<ClusterName, string>;
+  /** Monotonic ms at which the result may change without a new fact; undefined = it will not. */
+  readonly changesAt: number | undefined;
+}
+
+/** The pure step that turns a plan and facts into shares; lives in `policy/`, runs in every gateway. */
+export type SharesStep = (route: ServiceRoute, facts: ServiceFacts, state: SharesState, now: number) => SharesResult;

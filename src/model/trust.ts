@@ -1,0 +1,74 @@
+import type { SpiffeId, TrustDomain } from './identity.ts';
+import type { ClusterName } from './names.ts';
+
+/** Hex of a certificate's subject key identifier: how an issuing key is named everywhere. */
+export type KeyId = string;
+
+/** What the authority admitted a cluster for. */
+export interface RosterEntry {
+  readonly cluster: ClusterName;
+  readonly trustDomain: TrustDomain;
+  readonly state: 'active' | 'suspended' | 'revoked';
+  /** Intermediates that may sign for this cluster (issuer binding). */
+  readonly caKeyIds: readonly KeyId[];
+  readonly labels: Readonly<Record<string, string>>;
+  /** `namespace/name` globs that this cluster may export; readers enforce it. */
+  readonly exportable: readonly string[];
+}
+
+/** The authority's sealed, sequenced list of members. An older sequence is refused. */
+export interface Roster {
+  readonly federationDomain: TrustDomain;
+  readonly sequence: number;
+  /** Authority's wall clock in ms. */
+  readonly issuedAt: number;
+  readonly clusters: ReadonlyMap<ClusterName, RosterEntry>;
+  /** Key ids that nothing may chain through any more. */
+  readonly deniedKeyIds: readonly KeyId[];
+}
+
+/** Anchors of one trust domain (SPIFFE bundle). */
+export interface Bundle {
+  readonly trustDomain: TrustDomain;
+  readonly sequence: number;
+  /** DER certificates. Empty: nothing of this trust domain is trusted. */
+  readonly anchors: readonly Uint8Array[];
+}
+
+/** All that verification needs, at one moment. */
+export interface TrustState {
+  readonly federationDomain: TrustDomain;
+  readonly roster: Roster;
+  readonly bundles: ReadonlyMap<TrustDomain, Bundle>;
+}
+
+/** A leaf identity with its key. */
+export interface Svid {
+  readonly id: SpiffeId;
+  /** DER, leaf first, then the intermediate(s), without the anchor. */
+  readonly chain: readonly Uint8Array[];
+  /** PKCS#8 PEM. */
+  readonly keyPem: string;
+  /** Wall clock in ms. */
+  readonly notBefore: number;
+  readonly notAfter: number;
+}
+
+/** Why a chain was refused: the rule that failed. */
+export type RefusalReason =
+  | 'malformed'
+  | 'no-certificate'
+  | 'profile'
+  | 'unknown-trust-domain'
+  | 'untrusted-issuer'
+  | 'issuer-binding'
+  | 'expired'
+  | 'not-yet-valid'
+  | 'denied-key'
+  | 'cluster-suspended'
+  | 'cluster-revoked'
+  | 'signature';
+
+export type PeerVerdict =
+  | { readonly ok: true; readonly id: SpiffeId; readonly cluster: ClusterName | undefined; readonly notAfter: number }
+  | { readonly ok: false; readonly reason: RefusalReason; readonly detail: string };

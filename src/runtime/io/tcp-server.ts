@@ -1,0 +1,61 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { IsthmusError } from '../../model/error.ts';
+
+export interface ListenAddress {
+  readonly host: string;
+  /** 0 = any free port. */
+  readonly port: number;
+}
+
+export interface TcpServer {
+  readonly host: string;
+  /** The port in use, also when 0 was asked for. */
+  readonly port: number;
+  /** Open connections. */
+  readonly connections: ReadonlySet<Socket>;
+  /** Stops accepting; open connections go on. */
+  stop(): void;
+  /** Stops accepting, destroys what is open, resolves when all is gone. */
+  close(): Promise<void>;
+}
+
+/**
+ * Listens for raw TCP with half-open connections allowed.
+ * @throws IsthmusError `conflict` when the port is in use, `denied` when it may not be bound.
+ */
+export async function listenTcp(address: ListenAddress, onConnection: (socket: Socket) => void): Promise<TcpServer> {
+  const connections = new Set<Socket>();
+  const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    connections.add(socket);
+    socket.once('close', () => connections.delete(socket));
+    onConnection(socket);
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(address, cause)));
+    server.listen({ host: address.host, port: address.port, exclusive: true }, resolve);
+  });
+  const bound = server.address();
+  if (bound === null || typeof bound === 'string') throw new IsthmusError('internal', 'Listening socket has no port');
+  return {
+    host: address.host,
+    port: bound.port,
+    connections,
+    stop: () => void server.close(),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of connections) socket.destroy();
+      }),
+  };
+}
+
+function listenError(address: ListenAddress, cause: NodeJS.ErrnoException): IsthmusError {
+  const where = `${address.host}:${address.port}`;
+  if (cause.code === 'EADDRINUSE') {
+    return new IsthmusError('conflict', `Cannot listen on ${where}: the port is in use`, { cause });
+  }
+  if (cause.code === 'EACCES') {
+    return new IsthmusError('denied', `Cannot listen on ${where}: not permitted`, { cause });
+  }
+  return new IsthmusError('unavailable', `Cannot listen on ${where}: ${cause.code ?? cause.message}`, { cause });
+}
