@@ -17,16 +17,20 @@ export interface Target {
   readonly cluster: ClusterName;
   /** 0 is preferred; a tier is used as far as the better ones cannot carry the traffic. */
   readonly tier: number;
-  /** Serving endpoints, as the owner last said. Weighs targets inside a tier. */
+  /** Rated capacity of all its endpoints; their number when nothing is rated. Weighs targets inside a tier. */
   readonly capacity: number;
+  /** 0 to 1: ready of all endpoints, as the owner last said. */
+  readonly health: number;
   /** Service ports which that cluster exposes. */
   readonly ports: readonly number[];
   /** The owner's data is old: it stays in, shown as stale. */
   readonly stale: boolean;
 }
 
-/** How fast traffic returns to a better tier. */
+/** When traffic leaves a tier, and how fast it returns. */
 export interface FailoverPlan {
+  /** 0 to 1: below this health of a tier the missing share spills to the next one. */
+  readonly healthyThreshold: number;
   /** A better tier must be healthy for so long before traffic returns… */
   readonly holdMs: number;
   /** …and comes back linearly over so long. */

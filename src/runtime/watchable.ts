@@ -17,7 +17,7 @@ export class Watchable<T> implements Watch<T> {
     if (Object.is(value, this.#current)) return;
     this.#current = value;
     // A copy, so that a listener may end its own or another subscription.
-    for (const listener of [...this.#listeners]) {
+    for (const listener of Array.from(this.#listeners)) {
       if (this.#listeners.has(listener)) listener(value);
     }
   }

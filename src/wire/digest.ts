@@ -16,7 +16,7 @@ function sha256(...parts: readonly (Uint8Array | string)[]): Buffer {
 export class MapDigest {
   /** Key → SHA-256(value), by bucket. */
   readonly #entries: Map<string, Buffer>[] = Array.from({ length: bucketCount }, () => new Map());
-  readonly #buckets: (Buffer | undefined)[] = new Array(bucketCount).fill(undefined);
+  readonly #buckets: (Buffer | undefined)[] = Array.from({ length: bucketCount }, () => undefined);
   #whole: string | undefined;
   #size = 0;
 

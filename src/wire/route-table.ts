@@ -35,12 +35,17 @@ const serviceSchema = z.object({
         cluster: z.string().transform(parseClusterName),
         tier: z.number().int().min(0),
         capacity: z.number().min(0),
+        health: z.number().min(0).max(1),
         ports: z.array(port).max(1000),
         stale: z.boolean(),
       }),
     )
     .max(1000),
-  failover: z.object({ holdMs: z.number().min(0), returnOverMs: z.number().min(0) }),
+  failover: z.object({
+    healthyThreshold: z.number().min(0).max(1),
+    holdMs: z.number().min(0),
+    returnOverMs: z.number().min(0),
+  }),
   endpoints: z
     .array(
       z.object({
@@ -78,10 +83,15 @@ export function encodeServiceRoute(route: ServiceRoute): Uint8Array {
         cluster: t.cluster,
         tier: t.tier,
         capacity: t.capacity,
+        health: t.health,
         ports: t.ports,
         stale: t.stale,
       })),
-      failover: { holdMs: failover.holdMs, returnOverMs: failover.returnOverMs },
+      failover: {
+        healthyThreshold: failover.healthyThreshold,
+        holdMs: failover.holdMs,
+        returnOverMs: failover.returnOverMs,
+      },
       endpoints: endpoints.map((e) => ({ id: e.id, address: e.address, ports: [...e.ports], ready: e.ready })),
     }),
   );

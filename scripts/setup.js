@@ -1,0 +1,53 @@
+// Brings what the tests need beyond npm packages: redis-server with its client, openssl, curl. Prints the one line to
+// run where it cannot.
+import { spawnSync } from 'node:child_process';
+import { platform } from 'node:os';
+
+const needed = [
+  { program: 'redis-server', apt: 'redis-server', brew: 'redis' },
+  { program: 'redis-cli', apt: 'redis-tools', brew: 'redis' },
+  { program: 'openssl', apt: 'openssl', brew: 'openssl' },
+  { program: 'curl', apt: 'curl', brew: 'curl' },
+];
+
+const runs = (program) => spawnSync(program, ['--version'], { stdio: 'ignore' }).error === undefined;
+const missing = () => needed.filter(({ program }) => !runs(program));
+
+function attempt(line) {
+  console.log(`$ ${line}`);
+  return spawnSync(line, { shell: true, stdio: 'inherit' }).status === 0;
+}
+
+function install(kind, packages) {
+  const names = [...new Set(packages)].join(' ');
+  if (kind === 'brew') return attempt(`brew install ${names}`);
+  // A policy that denies starting services: the tests start their own, on free ports.
+  const env = 'DEBIAN_FRONTEND=noninteractive RUNLEVEL=1';
+  return attempt('apt-get update -qq') && attempt(`${env} apt-get install -y -qq --no-install-recommends ${names}`);
+}
+
+const absent = missing();
+if (absent.length > 0) {
+  console.log(`missing: ${absent.map((n) => n.program).join(', ')}`);
+  const root = process.getuid?.() === 0;
+  if (platform() === 'linux' && runs('apt-get') && root)
+    install(
+      'apt',
+      absent.map((n) => n.apt),
+    );
+  else if (platform() === 'darwin' && runs('brew'))
+    install(
+      'brew',
+      absent.map((n) => n.brew),
+    );
+}
+
+const still = missing();
+if (still.length === 0) {
+  console.log('setup: everything the tests need is here');
+} else {
+  const names = [...new Set(still.map((n) => (platform() === 'darwin' ? n.brew : n.apt)))].join(' ');
+  console.error(`setup: still missing: ${still.map((n) => n.program).join(', ')}. Run this once, then try again:`);
+  console.error(platform() === 'darwin' ? `  brew install ${names}` : `  sudo apt-get install -y ${names}`);
+  process.exitCode = 1;
+}
