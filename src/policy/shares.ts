@@ -4,6 +4,8 @@ import type { ServiceFacts, SharesResult, SharesState, TargetState } from '../mo
 
 /** How often shares are looked at while a target's traffic is returning. */
 const rampStepMs = 250;
+/** Less health than this is none: one endpoint in a million, and no arithmetic on denormal numbers. */
+const leastHealth = 1e-6;
 
 /** One target as this step sees it. */
 interface Weighed {
@@ -48,7 +50,7 @@ function weigh(target: Target, { route, facts, state, now }: WeighContext): Weig
   const reachable = fact?.reachable ?? true;
   const health = reachable && target.capacity > 0 ? Math.min(target.health, fact?.health ?? 1) : 0;
   const before = state.get(target.cluster);
-  if (health <= 0) {
+  if (health < leastHealth) {
     return {
       target,
       health: 0,
