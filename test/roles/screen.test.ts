@@ -7,7 +7,11 @@ const screen: Screen = {
   hub: 'memory',
   clusters: [
     { name: 'east', problem: undefined, services: [{ service: 'shop/web', ready: 1, total: 1 }] },
-    { name: 'west', problem: 'shop/web has no ready instance', services: [{ service: 'shop/web', ready: 0, total: 1 }] },
+    {
+      name: 'west',
+      problem: 'shop/web has no ready instance',
+      services: [{ service: 'shop/web', ready: 0, total: 1 }],
+    },
   ],
   traffic: [
     {

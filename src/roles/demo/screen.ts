@@ -81,7 +81,12 @@ function columns(rows: readonly (readonly string[])[]): string[] {
   for (const row of rows) {
     for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
   }
-  return rows.map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd());
+  return rows.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
 }
 
 /** All lines of the display, for a terminal. */
@@ -145,7 +150,8 @@ function linkLines(links: readonly LinkRow[], paint: Paint): string[] {
 /** One line for logs and pipes, where nothing can be redrawn. */
 export function renderLine(screen: Screen): string {
   const parts = screen.traffic.map((row) => {
-    const served = row.served.map(({ cluster, share }) => `${cluster} ${Math.round(share * 100)}%`).join(' ') || 'nobody';
+    const served =
+      row.served.map(({ cluster, share }) => `${cluster} ${Math.round(share * 100)}%`).join(' ') || 'nobody';
     return `${row.from}→${row.service} ${row.requestsPerSecond.toFixed(0)}/s [${served}] failed ${row.failed} p50 ${ms(row.p50Ms)} p99 ${ms(row.p99Ms)}`;
   });
   const down = screen.links.filter((link) => !link.up).map((link) => `${link.from}→${link.to}`);

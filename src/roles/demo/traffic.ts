@@ -154,9 +154,7 @@ export class Traffic {
     const { openedAt, servedBy } = connection;
     const interrupted =
       openedAt !== undefined &&
-      this.#kills.some(
-        (kill) => openedAt <= kill.at && (servedBy === undefined || servedBy === kill.cluster),
-      );
+      this.#kills.some((kill) => openedAt <= kill.at && (servedBy === undefined || servedBy === kill.cluster));
     if (interrupted) {
       this.#interrupted += 1;
       return;
