@@ -1,0 +1,94 @@
+import { IsthmusError } from '../model/error.ts';
+import {
+  type ClusterName,
+  isPort,
+  parseClusterName,
+  parseReplicaName,
+  parseServiceKey,
+  type ReplicaName,
+  type ServiceKey,
+} from '../model/names.ts';
+import {
+  type AgentStatus,
+  adminPaths,
+  type ClusterRow,
+  type Explanation,
+  type GatewayRow,
+  type IssuedToken,
+  type LinkRow,
+  type ServiceDetail,
+  type ServiceRow,
+} from '../model/status.ts';
+import { bodyOf, durationField, textField } from './body.ts';
+import { get, post, type Routes } from './routes.ts';
+
+/** What an agent answers. Each function gives the state of that moment. */
+export interface AgentApi {
+  status(): AgentStatus;
+  clusters(): readonly ClusterRow[];
+  links(): readonly LinkRow[];
+  services(): readonly ServiceRow[];
+  /** Undefined: nobody exports it. */
+  service(key: ServiceKey): ServiceDetail | undefined;
+  gateways(): readonly GatewayRow[];
+  /** `from` undefined = the agent's own cluster. */
+  explain(request: ExplainRequest): Explanation | Promise<Explanation>;
+  issueGatewayToken(request: GatewayTokenRequest): IssuedToken | Promise<IssuedToken>;
+}
+
+export interface ExplainRequest {
+  readonly from: ClusterName | undefined;
+  readonly service: ServiceKey;
+  readonly port: number;
+}
+
+export interface GatewayTokenRequest {
+  readonly gateway: ReplicaName;
+  /** Undefined = the issuer's default. */
+  readonly ttlMs: number | undefined;
+}
+
+/** The agent's admin API. */
+export function agentRoutes(api: AgentApi): Routes {
+  return [
+    get(adminPaths.status, () => api.status()),
+    get(adminPaths.clusters, () => api.clusters()),
+    get(adminPaths.links, () => api.links()),
+    get(adminPaths.services, () => api.services()),
+    get(`${adminPaths.services}/:namespace/:name`, ({ params }) => {
+      const key = parseServiceKey(`${params['namespace']}/${params['name']}`);
+      const detail = api.service(key);
+      if (detail) return detail;
+      throw new IsthmusError('not-found', `No cluster exports a service '${key}'`, {
+        hint: `'isthmus services' lists what there is`,
+      });
+    }),
+    get(adminPaths.gateways, () => api.gateways()),
+    get(adminPaths.explain, ({ query }) => api.explain(parseExplain(query))),
+    post(adminPaths.tokens, ({ body }) => {
+      const given = bodyOf(body, ['gateway', 'ttlMs']);
+      return api.issueGatewayToken({
+        gateway: parseReplicaName(textField(given, 'gateway')),
+        ttlMs: durationField(given, 'ttlMs'),
+      });
+    }),
+  ];
+}
+
+function parseExplain(query: Readonly<Record<string, string>>): ExplainRequest {
+  const to = query['to'] ?? '';
+  const colon = to.lastIndexOf(':');
+  const port = Number(to.slice(colon + 1));
+  if (colon < 0 || !isPort(port)) {
+    throw new IsthmusError(
+      'invalid',
+      `A destination must be <namespace>/<name>:<port>: current value is '${to.slice(0, 140)}'`,
+    );
+  }
+  const { from } = query;
+  return {
+    from: from === undefined || from === '' ? undefined : parseClusterName(from),
+    service: parseServiceKey(to.slice(0, colon)),
+    port,
+  };
+}

@@ -1,0 +1,27 @@
+import { formatHostPort } from './address.ts';
+import { formatDuration } from './duration.ts';
+
+/** Keys that are called otherwise in a file. */
+const fileNames: ReadonlyMap<string, string> = new Map([['exported', 'export']]);
+
+/**
+ * A configuration in the words of a file, every default written out: durations and addresses as text, maps as
+ * mappings. Reading the result gives an equal configuration.
+ */
+export function toFileForm(value: unknown): unknown {
+  if (value instanceof Map) return toFileForm(Object.fromEntries(value));
+  if (Array.isArray(value)) return value.map((each) => toFileForm(each));
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).filter(([key, each]) => key !== 'source' && each !== undefined);
+  const [first, second] = entries;
+  if (entries.length === 2 && first?.[0] === 'host' && second?.[0] === 'port') {
+    return formatHostPort({ host: String(first[1]), port: Number(second[1]) });
+  }
+  return Object.fromEntries(
+    entries.map(([key, each]) =>
+      key.endsWith('Ms') && typeof each === 'number'
+        ? [key.slice(0, -2), formatDuration(each)]
+        : [fileNames.get(key) ?? key, toFileForm(each)],
+    ),
+  );
+}

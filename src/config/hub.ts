@@ -1,0 +1,40 @@
+import { z } from 'zod';
+import { path, type ResolvePath, word } from './scalars.ts';
+import { scalar, section } from './validate.ts';
+
+/** Which hub to use and how to sign in to it. */
+export interface HubConfig {
+  /** `redis://host:port[/database]`, `rediss://…` for TLS, or `memory`: inside this process, for trials. */
+  readonly url: string;
+  /** First part of every key. Default `isthmus`. */
+  readonly prefix: string;
+  readonly username?: string;
+  /** Absolute path of a 0600 file; its first line is the password. */
+  readonly passwordFile?: string;
+  /** Absolute path of PEM anchors for `rediss://`; absent = the system's. */
+  readonly caFile?: string;
+}
+
+const urlText = `'redis://<host>:<port>', 'rediss://<host>:<port>' or 'memory'`;
+
+function parseHubUrl(value: unknown): string | undefined {
+  if (value === 'memory') return value;
+  if (typeof value !== 'string' || !/^rediss?:\/\//.test(value)) return undefined;
+  const url = URL.parse(value);
+  if (url === null || url.hostname === '' || url.search !== '' || url.hash !== '') return undefined;
+  if (url.username !== '' || url.password !== '') {
+    throw new Error('must carry no user or password: use hub.username and hub.passwordFile');
+  }
+  return /^\/?\d{0,4}$/.test(url.pathname) ? value : undefined;
+}
+
+/** The section `hub` of an authority or agent. */
+export function hubSection(resolve: ResolvePath): z.ZodType<HubConfig> {
+  return section({
+    url: scalar(urlText, parseHubUrl),
+    prefix: word(`1 to 32 of a-z, 0-9 and '-', such as 'isthmus'`, /^[a-z0-9-]{1,32}$/).default('isthmus'),
+    username: z.exactOptional(word('a Redis user name', /^[^\s:@]{1,128}$/)),
+    passwordFile: z.exactOptional(path(resolve)),
+    caFile: z.exactOptional(path(resolve)),
+  });
+}

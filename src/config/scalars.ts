@@ -1,0 +1,110 @@
+import { z } from 'zod';
+import { parseTrustDomain, type TrustDomain } from '../model/identity.ts';
+import {
+  type ClusterName,
+  isPort,
+  parseClusterName,
+  parseReplicaName,
+  parseServiceKey,
+  type ReplicaName,
+  type ServiceKey,
+} from '../model/names.ts';
+import { type HostPort, isHost, isLoopback, parseHostPort } from './address.ts';
+import { parseDuration } from './duration.ts';
+import { scalar } from './validate.ts';
+
+/** Makes a path of a file absolute; relative ones start at the configuration file's own folder. */
+export type ResolvePath = (path: string) => string;
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+function fromText<T>(expected: string, parse: (value: string) => T | undefined): z.ZodType<T> {
+  return scalar(expected, (value) => {
+    const given = text(value);
+    return given === undefined ? undefined : parse(given);
+  });
+}
+
+/** RFC 1123 label that is not the authority's own name. */
+export const clusterName: z.ZodType<ClusterName> = fromText(`a cluster name, such as 'east'`, parseClusterName);
+
+/** RFC 1123 label. */
+export const replicaName: z.ZodType<ReplicaName> = fromText(`a replica name, such as 'agent-0'`, parseReplicaName);
+
+/** `<namespace>/<name>`. */
+export const serviceKey: z.ZodType<ServiceKey> = fromText(
+  `a service as <namespace>/<name>, such as 'shop/web'`,
+  parseServiceKey,
+);
+
+/** A SPIFFE trust domain name. */
+export const trustDomain: z.ZodType<TrustDomain> = fromText(`a trust domain, such as 'mesh.example'`, parseTrustDomain);
+
+/** A duration between two bounds, both in ms and inclusive. */
+export function duration(minMs: number, maxMs: number): z.ZodType<number> {
+  return fromText(`a duration such as '250ms', '30s' or '5m', from ${minMs} ms to ${maxMs} ms`, (value) => {
+    const ms = parseDuration(value);
+    return ms !== undefined && ms >= minMs && ms <= maxMs ? ms : undefined;
+  });
+}
+
+/** Where to listen; port 0 takes a free one. */
+export const listenAddress: z.ZodType<HostPort> = fromText(
+  `an address as <host>:<port>, such as '127.0.0.1:15012' or '[::1]:15012'`,
+  (value) => parseHostPort(value, true),
+);
+
+/** As `listenAddress`, on this machine only. */
+export const loopbackAddress: z.ZodType<HostPort> = fromText(
+  `a loopback address as <host>:<port>, such as '127.0.0.1:7070'; it has no sign-in of its own`,
+  (value) => {
+    const address = parseHostPort(value, true);
+    return address && isLoopback(address.host) ? address : undefined;
+  },
+);
+
+/** Where to dial. */
+export const dialAddress: z.ZodType<HostPort> = fromText(
+  `an address as <host>:<port>, such as '10.0.0.7:8443' or '[fd00::7]:8443'`,
+  (value) => parseHostPort(value),
+);
+
+/** A host without a port. */
+export const host: z.ZodType<string> = fromText(`a host name or IP address, such as '127.0.0.1'`, (value) =>
+  isHost(value) ? value : undefined,
+);
+
+/** 1 to 65535. */
+export const port: z.ZodType<number> = scalar('a port from 1 to 65535', (value) => (isPort(value) ? value : undefined));
+
+/** A whole number between two bounds, both inclusive. */
+export function count(min: number, max: number): z.ZodType<number> {
+  return scalar(`a whole number from ${min} to ${max}`, (value) =>
+    typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max ? value : undefined,
+  );
+}
+
+/** `70%`, or the same as a number from 0 to 1. The result is 0 to 1. */
+export const share: z.ZodType<number> = scalar(`a share such as '70%', from 0% to 100%`, (value) => {
+  const percent = typeof value === 'string' ? /^(\d{1,3}(?:\.\d{1,3})?)%$/.exec(value)?.[1] : undefined;
+  const given = percent === undefined ? value : Number(percent) / 100;
+  return typeof given === 'number' && given >= 0 && given <= 1 ? given : undefined;
+});
+
+/** A file or folder. */
+export function path(resolve: ResolvePath): z.ZodType<string> {
+  return fromText('a path', (value) => (value.includes('\0') ? undefined : resolve(value)));
+}
+
+/** Short free text without control characters. */
+export function word(expected: string, syntax: RegExp): z.ZodType<string> {
+  return fromText(expected, (value) => (syntax.test(value) ? value : undefined));
+}
+
+/** How much a role logs. */
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+/** Default `info`. */
+export const logLevel: z.ZodType<LogLevel> = z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info');
