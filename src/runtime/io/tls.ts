@@ -59,8 +59,13 @@ export function secureContextOf(material: TlsMaterial): SecureContext {
 
 /** The peer's chain, leaf first. The library appends the anchor it found; a self-signed end is therefore kept. */
 function chainOf(socket: TLSSocket): Uint8Array[] {
+  return walkChain(socket.getPeerCertificate(true));
+}
+
+/** A detailed certificate of Node as DER, leaf first. Empty if the peer sent none. */
+export function walkChain(leaf: DetailedPeerCertificate): Uint8Array[] {
   const chain: Uint8Array[] = [];
-  let next: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
+  let next: DetailedPeerCertificate | undefined = leaf;
   while (next?.raw && chain.length < maxChainLength) {
     chain.push(next.raw);
     if (next.issuerCertificate === next) break;

@@ -1,0 +1,45 @@
+import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { IsthmusError } from '../../model/error.ts';
+import { keyIdOf } from '../x509/certificate.ts';
+import { encodeCsrInfo } from '../x509/csr.ts';
+import { encodeSigned } from '../x509/certificate.ts';
+import type { Signer } from '../x509/signature.ts';
+
+/** A new P-256 key as PKCS#8 PEM. */
+export function generateKeyPem(): string {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+}
+
+/** A signer over a P-256 key held in memory. @throws IsthmusError `corrupt` if the key does not decode or is another */
+export function signerOf(keyPem: string): Signer {
+  let key: ReturnType<typeof createPrivateKey>;
+  try {
+    key = createPrivateKey(keyPem);
+  } catch {
+    // The cause could quote the key.
+    throw new IsthmusError('corrupt', 'A private key does not decode');
+  }
+  if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
+    throw new IsthmusError('corrupt', 'A private key is not of P-256');
+  }
+  const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
+  return {
+    spki,
+    keyId: keyIdOf(spki),
+    sign: (bytes) => sign('sha256', bytes, { key, dsaEncoding: 'der' }),
+  };
+}
+
+/** 126 random bits, positive, always 16 bytes: a fixed length tells nothing and never needs padding. */
+export function newSerial(): Uint8Array {
+  const serial = randomBytes(16);
+  serial.writeUInt8(((serial[0] ?? 0) & 0x3f) | 0x40, 0);
+  return serial;
+}
+
+/** A PKCS#10 request that proves possession of the key and asks for nothing. DER. */
+export function createCsr(signer: Signer): Uint8Array {
+  const info = encodeCsrInfo(signer.spki);
+  return encodeSigned(info, signer.sign(info));
+}
