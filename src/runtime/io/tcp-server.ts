@@ -30,8 +30,11 @@ export async function listenTcp(address: ListenAddress, onConnection: (socket: S
     socket.once('close', () => connections.delete(socket));
     onConnection(socket);
   });
+  const gone = new Promise<void>((resolve) => void server.once('close', resolve));
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(address, cause)));
+    // Stays on: a failed accept (no descriptors left) is reported here too and must not end the process; the client
+    // is closed by the kernel and the listener goes on.
+    server.on('error', (cause: NodeJS.ErrnoException) => reject(listenError(address, cause)));
     server.listen({ host: address.host, port: address.port, exclusive: true }, resolve);
   });
   const bound = server.address();
@@ -41,11 +44,11 @@ export async function listenTcp(address: ListenAddress, onConnection: (socket: S
     port: bound.port,
     connections,
     stop: () => void server.close(),
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of connections) socket.destroy();
-      }),
+    close: () => {
+      server.close();
+      for (const socket of connections) socket.destroy();
+      return gone;
+    },
   };
 }
 

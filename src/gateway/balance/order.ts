@@ -1,0 +1,57 @@
+import type { ClusterName } from '../../model/names.ts';
+import type { Target } from '../../model/route.ts';
+
+/**
+ * The order in which the targets of one connection are tried: the first by lot according to the shares, then the rest
+ * of those that have a share (largest first), then those without one (better tier, more capacity first), so that a
+ * connection is lost only when everything was tried.
+ */
+export function targetOrder(
+  targets: readonly Target[],
+  shares: ReadonlyMap<ClusterName, number>,
+  random: number,
+): readonly Target[] {
+  const shareOf = (target: Target): number => shares.get(target.cluster) ?? 0;
+  const rest = [...targets].sort(
+    (a, b) => shareOf(b) - shareOf(a) || a.tier - b.tier || b.capacity - a.capacity || compare(a.cluster, b.cluster),
+  );
+  const first = draw(rest, shareOf, random);
+  if (first > 0) rest.unshift(...rest.splice(first, 1));
+  return rest;
+}
+
+/** Index drawn in proportion to the shares; 0 when none has any. */
+function draw(targets: readonly Target[], shareOf: (target: Target) => number, random: number): number {
+  const total = targets.reduce((sum, target) => sum + shareOf(target), 0);
+  let left = random * total;
+  for (let index = 0; index < targets.length; index += 1) {
+    left -= shareOf(targets[index] as Target);
+    if (left < 0) return index;
+  }
+  return 0;
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/**
+ * Items in the order to be tried: the less busy of two drawn at random first (power of two choices), then the others
+ * from the drawn position on. At most `limit`.
+ */
+export function leastOfTwo<T>(
+  items: readonly T[],
+  activeOf: (item: T) => number,
+  options: { readonly random: () => number; readonly limit: number },
+): T[] {
+  const count = items.length;
+  if (count <= 1 || options.limit < 1) return items.slice(0, options.limit);
+  const one = Math.floor(options.random() * count);
+  const two = (one + 1 + Math.floor(options.random() * (count - 1))) % count;
+  const best = activeOf(items[one] as T) <= activeOf(items[two] as T) ? one : two;
+  const order: T[] = [];
+  for (let step = 0; step < count && order.length < options.limit; step += 1) {
+    order.push(items[(best + step) % count] as T);
+  }
+  return order;
+}

@@ -1,0 +1,200 @@
+import type { ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2';
+import { connect as connectTcp } from 'node:net';
+import { IsthmusError } from '../../model/error.ts';
+import type { ClusterName } from '../../model/names.ts';
+import { type ConnectRequest, decodeAnswer, encodeConnect, type RefusalReason } from '../../wire/connect.ts';
+import type { Attempt, Candidate } from '../balance/race.ts';
+import type { ServiceBook } from '../balance/service-book.ts';
+import type { EndpointState, ServiceEntry } from '../balance/service-entry.ts';
+import { addressOf, type Link } from './link.ts';
+import type { TunnelSession } from './session.ts';
+import type { SpliceEnd } from './splice.ts';
+
+/** An upstream that is connected and has not seen a byte. `release` must be called once, when it is no longer used. */
+export interface Dialled {
+  readonly end: SpliceEnd;
+  readonly cluster: ClusterName;
+  /** `address:port` of the endpoint or of the gateway. */
+  readonly host: string;
+  readonly release: () => void;
+}
+
+export interface DialContext {
+  readonly book: ServiceBook;
+  readonly now: () => number;
+  readonly self: ClusterName;
+  readonly raceAfterMs: number;
+}
+
+/** Refusals that say something of the service there, not of the gateway or of this request. */
+const aboutService: ReadonlySet<RefusalReason> = new Set(['not-exported', 'no-ready-endpoint', 'connect-failed']);
+/** A slow way is given this many round trips before the next candidate starts. */
+const raceRoundTrips = 4;
+
+const ignore = (): void => undefined;
+
+/** TCP to one local endpoint. */
+export function localCandidate(
+  context: DialContext,
+  entry: ServiceEntry,
+  { state, port }: { readonly state: EndpointState; readonly port: number },
+): Candidate<Dialled> {
+  return { raceAfterMs: context.raceAfterMs, start: (won, lost) => dialEndpoint(won, lost) };
+
+  function dialEndpoint(won: (value: Dialled) => void, lost: (error: IsthmusError) => void): Attempt {
+    const { book, self, now } = context;
+    const host = state.endpoint.address;
+    const target = entry.target(self);
+    target.active += 1;
+    state.active += 1;
+    const release = (): void => {
+      target.active -= 1;
+      state.active -= 1;
+    };
+    const failed = (reason: string): void => {
+      target.failures += 1;
+      book.endpointFailed(entry, state, { reason, now: now() });
+    };
+    const socket = connectTcp({ host, port, noDelay: true, allowHalfOpen: true });
+    const refused = (cause: NodeJS.ErrnoException): void => {
+      release();
+      failed(cause.code ?? cause.message);
+      lost(new IsthmusError('unavailable', `Endpoint ${host}:${port} cannot be reached: ${cause.code}`, { cause }));
+    };
+    socket.once('error', refused).once('connect', () => {
+      socket.off('error', refused);
+      target.connections += 1;
+      book.endpointWorked(entry, state, now());
+      won({ end: socket, cluster: self, host: `${host}:${port}`, release });
+    });
+    return {
+      cancel(why) {
+        socket.off('error', refused).on('error', ignore).destroy();
+        release();
+        if (why !== 'unwanted') failed(why === 'timeout' ? 'timeout' : 'slow');
+      },
+    };
+  }
+}
+
+/** CONNECT through a session of one link; waits for a session when there is none. */
+export function remoteCandidate(
+  context: DialContext,
+  entry: ServiceEntry,
+  options: { readonly link: Link; readonly request: ConnectRequest; readonly wait: boolean },
+): Candidate<Dialled> {
+  const { link } = options;
+  const raceAfterMs = Math.max(context.raceAfterMs, raceRoundTrips * link.rttMs);
+  return { raceAfterMs, start: (won, lost) => new RemoteAttempt(context, entry, { ...options, won, lost }) };
+}
+
+interface RemoteOptions {
+  readonly link: Link;
+  readonly request: ConnectRequest;
+  /** Wait for a session also when the gateway is known to be lost. */
+  readonly wait: boolean;
+  readonly won: (value: Dialled) => void;
+  readonly lost: (error: IsthmusError) => void;
+}
+
+class RemoteAttempt implements Attempt {
+  readonly #context: DialContext;
+  readonly #entry: ServiceEntry;
+  readonly #options: RemoteOptions;
+  #stopWaiting: () => void = ignore;
+  #stream: ClientHttp2Stream | undefined;
+  #over = false;
+
+  constructor(context: DialContext, entry: ServiceEntry, options: RemoteOptions) {
+    this.#context = context;
+    this.#entry = entry;
+    this.#options = options;
+    const { link } = options;
+    entry.target(link.cluster).active += 1;
+    const session = link.pick();
+    if (session) this.#open(session);
+    else if (link.reach === 'down' && !options.wait) this.#fail(new IsthmusError('unavailable', 'The gateway is lost'));
+    else this.#wait();
+  }
+
+  cancel(why: 'timeout' | 'overtaken' | 'unwanted'): void {
+    if (this.#over) return;
+    this.#stopWaiting();
+    // Silence of a gateway without a session says nothing of the service.
+    if (why !== 'unwanted' && this.#stream) this.#blame(why === 'timeout' ? 'timeout' : 'slow');
+    this.#end();
+    this.#stream?.destroy(new Error('No longer wanted'));
+  }
+
+  #wait(): void {
+    this.#stopWaiting = this.#options.link.whenReady((outcome) => {
+      this.#stopWaiting = ignore;
+      if (this.#over) return;
+      if (outcome instanceof IsthmusError) this.#fail(outcome);
+      else this.#open(outcome);
+    });
+  }
+
+  #open(session: TunnelSession): void {
+    let stream: ClientHttp2Stream;
+    try {
+      stream = session.open(encodeConnect(this.#options.request));
+    } catch (thrown) {
+      return this.#fail(IsthmusError.from(thrown, 'unavailable'));
+    }
+    this.#stream = stream;
+    const { link } = this.#options;
+    const died = (cause?: Error): void => {
+      if (this.#over) return;
+      this.#fail(
+        new IsthmusError('unavailable', `Gateway ${addressOf(link.target)} did not answer: the stream was closed`, {
+          ...(cause && { cause }),
+        }),
+      );
+    };
+    // Before an answer a lost session may show as a mere 'close'.
+    stream.on('error', died).on('close', died);
+    stream.once('response', (headers) => {
+      stream.off('error', died).off('close', died);
+      if (!this.#over) this.#answered(stream, headers);
+    });
+  }
+
+  #answered(stream: ClientHttp2Stream, headers: IncomingHttpHeaders): void {
+    const { link, won } = this.#options;
+    const answer = decodeAnswer(headers);
+    if (!answer.ok) {
+      // A clean end, since resets count against a foreign peer's patience.
+      stream.on('error', ignore).resume().end();
+      if (answer.reason === undefined || aboutService.has(answer.reason)) {
+        this.#blame(answer.reason ?? `status ${answer.status}`);
+      }
+      const why = answer.reason ?? `status ${answer.status}`;
+      return this.#fail(new IsthmusError('unavailable', `Gateway ${addressOf(link.target)} refused: ${why}`));
+    }
+    this.#over = true;
+    const { book, now } = this.#context;
+    const target = this.#entry.target(link.cluster);
+    target.connections += 1;
+    book.remoteWorked(this.#entry, link.cluster, now());
+    const release = (): void => {
+      target.active -= 1;
+    };
+    won({ end: stream, cluster: link.cluster, host: addressOf(link.target), release });
+  }
+
+  #blame(reason: string): void {
+    this.#context.book.remoteFailed(this.#entry, this.#options.link.cluster, { reason, now: this.#context.now() });
+  }
+
+  #fail(error: IsthmusError): void {
+    this.#end();
+    this.#entry.target(this.#options.link.cluster).failures += 1;
+    this.#options.lost(error);
+  }
+
+  #end(): void {
+    this.#over = true;
+    this.#entry.target(this.#options.link.cluster).active -= 1;
+  }
+}

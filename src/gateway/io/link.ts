@@ -1,0 +1,261 @@
+import { IsthmusError } from '../../model/error.ts';
+import type { ClusterName } from '../../model/names.ts';
+import type { Clock, Timer } from '../../model/ports/clock.ts';
+import type { Log } from '../../model/ports/log.ts';
+import type { GatewayTarget } from '../../model/route.ts';
+import { Backoff } from '../../runtime/backoff.ts';
+import type { LinkReport } from '../../wire/gateway-report.ts';
+import type { GatewayLimits } from '../limits.ts';
+import { ProbeWindow, RttRing } from '../tunnel/rtt.ts';
+import type { SessionState } from '../tunnel/session-state.ts';
+import type { Credentials } from './credentials.ts';
+import { openSession, type TunnelSession } from './session.ts';
+
+export interface LinkOptions {
+  readonly cluster: ClusterName;
+  readonly target: GatewayTarget;
+  readonly credentials: Credentials;
+  readonly limits: GatewayLimits;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Whether it was up, down or never tried has changed. */
+  readonly onChange: () => void;
+}
+
+type Waiter = (outcome: TunnelSession | IsthmusError) => void;
+
+const firstRetryMs = 50;
+
+/** The way to one gateway of another cluster: its sessions, kept warm, and what is known of it. */
+export class Link {
+  readonly target: GatewayTarget;
+  readonly cluster: ClusterName;
+  readonly #options: LinkOptions;
+  readonly #backoff: Backoff;
+  readonly #sessions = new Set<TunnelSession>();
+  /** Sessions that take no new streams but still carry some. */
+  readonly #leaving = new Set<TunnelSession>();
+  readonly #waiters = new Set<Waiter>();
+  readonly #rtt = new RttRing();
+  readonly #probes = new ProbeWindow();
+  #state: SessionState = { kind: 'idle', retryAt: undefined };
+  #attempt: AbortController | undefined;
+  #retry: Timer | undefined;
+  #reach: 'up' | 'down' | 'unknown' = 'unknown';
+  #changedAt: number;
+  #reason: string | undefined;
+  #closed = false;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.target = options.target;
+    this.cluster = options.cluster;
+    this.#changedAt = options.clock.monotonic();
+    this.#backoff = new Backoff({ initialMs: firstRetryMs, maxMs: options.limits.reconnectMaxMs }, () =>
+      options.clock.random(),
+    );
+    this.#connect();
+  }
+
+  /** `unknown`: no attempt has ended yet. */
+  get reach(): 'up' | 'down' | 'unknown' {
+    return this.#reach;
+  }
+
+  /** Of the newest session or of the attempt to get one. */
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  get active(): number {
+    let sum = 0;
+    for (const session of this.#sessions) sum += session.active;
+    return sum;
+  }
+
+  /** Median round trip in ms; 0 while never measured. */
+  get rttMs(): number {
+    return this.#rtt.quantile(0.5) ?? 0;
+  }
+
+  /** The least busy session that takes a stream now. */
+  pick(): TunnelSession | undefined {
+    let best: TunnelSession | undefined;
+    for (const session of this.#sessions) if (!best || session.active < best.active) best = session;
+    if (best?.busy && this.#sessions.size < this.#options.limits.sessionsPerGateway) this.#connect();
+    return best?.full ? undefined : best;
+  }
+
+  /** Calls back once with a session or with why there is none. Starts an attempt now if none runs. */
+  whenReady(waiter: Waiter): () => void {
+    const present = this.pick();
+    if (present || this.#closed || this.#waiters.size >= this.#options.limits.waitersPerGateway) {
+      waiter(present ?? new IsthmusError('exhausted', 'Too many connections wait for this gateway'));
+      return () => undefined;
+    }
+    this.#waiters.add(waiter);
+    this.#connect();
+    return () => void this.#waiters.delete(waiter);
+  }
+
+  /** A new identity: sessions with the old one end when their streams have, once there is another. */
+  renew(): void {
+    if (!this.#attempt) this.#connect();
+  }
+
+  /** What was missing may be there now: tries at once when there is no session. */
+  kick(): void {
+    if (this.#sessions.size === 0) this.#connect();
+  }
+
+  /** Sessions whose peer is no longer accepted end. `expiredAt`: looks only at peers that have run out by then. */
+  recheck(expiredAt: number = Number.POSITIVE_INFINITY): void {
+    for (const session of [...this.#sessions, ...this.#leaving]) {
+      if (session.peer.notAfter > expiredAt) continue;
+      const verdict = this.#options.credentials.recheck(session.peer);
+      if (verdict.ok) continue;
+      if (verdict.reason === 'expired') session.close(`Peer's certificate has expired`);
+      else session.destroy(new IsthmusError('unauthenticated', `Peer is no longer trusted: ${verdict.detail}`));
+    }
+  }
+
+  report(): LinkReport {
+    const now = this.#options.clock.monotonic();
+    const p50 = this.#rtt.quantile(0.5);
+    const p99 = this.#rtt.quantile(0.99);
+    return {
+      cluster: this.cluster,
+      instance: this.target.instance,
+      address: addressOf(this.target),
+      up: this.#reach === 'up',
+      ...(p50 !== undefined && { rttP50Ms: p50 }),
+      ...(p99 !== undefined && { rttP99Ms: p99 }),
+      loss: this.#reach === 'down' ? 1 : this.#probes.loss(now),
+      forMs: now - this.#changedAt,
+      ...(this.#reason !== undefined && { reason: this.#reason }),
+    };
+  }
+
+  /** Sessions that are still open, also those that drain. */
+  get sessions(): number {
+    return this.#sessions.size + this.#leaving.size;
+  }
+
+  /** No new streams and no new sessions; the open ones end with their last stream. */
+  close(): void {
+    this.#stop();
+    for (const session of this.#sessions) session.close('This gateway no longer needs the session');
+  }
+
+  /** Ends everything now. */
+  destroy(): void {
+    this.#stop();
+    for (const session of [...this.#sessions, ...this.#leaving]) {
+      session.destroy(new IsthmusError('cancelled', 'This gateway has ended the session'));
+    }
+  }
+
+  #stop(): void {
+    this.#closed = true;
+    this.#retry?.cancel();
+    this.#attempt?.abort();
+    this.#answer(new IsthmusError('cancelled', 'The link is closed'));
+  }
+
+  /** Starts an attempt unless one runs. */
+  #connect(): void {
+    if (this.#closed || this.#attempt) return;
+    // Without an identity nothing is learnt of the peer: it stays unknown, and `kick` follows.
+    if (!this.#options.credentials.context()) return this.#answer(new IsthmusError('unavailable', 'No identity yet'));
+    this.#retry?.cancel();
+    const attempt = new AbortController();
+    this.#attempt = attempt;
+    const { clock } = this.#options;
+    if (this.#sessions.size === 0) this.#state = { kind: 'connecting', since: clock.monotonic() };
+    this.#probes.sent(clock.monotonic());
+    openSession(
+      { ...this.#options, signal: attempt.signal },
+      {
+        onRtt: (ms) => this.#rtt.add(ms),
+        onPing: () => this.#probes.sent(clock.monotonic()),
+        onLeave: (session) => this.#left(session),
+        onEnd: (session) => void this.#leaving.delete(session),
+      },
+    ).then(
+      (session) => this.#opened(session),
+      (thrown: unknown) => this.#failed(IsthmusError.from(thrown, 'unavailable')),
+    );
+  }
+
+  #opened(session: TunnelSession): void {
+    this.#attempt = undefined;
+    if (this.#closed) return session.destroy(new IsthmusError('cancelled', 'The link is closed'));
+    if (session.state.kind !== 'ready') return this.#failed(new IsthmusError('unavailable', 'Closed at once'));
+    this.#sessions.add(session);
+    this.#backoff.reset();
+    this.#state = session.state;
+    this.#setReach('up', undefined);
+    this.#answer(session);
+    this.#retireOld();
+  }
+
+  /** Sessions of an identity that was replaced end as their streams end, once there is one of the present identity. */
+  #retireOld(): void {
+    const { generation } = this.#options.credentials;
+    const old = [...this.#sessions].filter((session) => session.generation !== generation);
+    if (old.length === 0) return;
+    if (old.length === this.#sessions.size) return this.#connect();
+    for (const session of old) session.close('Replaced: this gateway has a new identity');
+  }
+
+  #failed(error: IsthmusError): void {
+    this.#attempt = undefined;
+    if (this.#closed) return;
+    this.#probes.lost(this.#options.clock.monotonic());
+    this.#answer(error);
+    if (this.#sessions.size === 0) this.#setReach('down', error.message);
+    this.#plan();
+  }
+
+  #left(session: TunnelSession): void {
+    this.#sessions.delete(session);
+    if (session.state.kind === 'draining') this.#leaving.add(session);
+    const { state } = session;
+    if (state.kind === 'dead') this.#probes.lost(this.#options.clock.monotonic());
+    if (this.#closed || this.#sessions.size > 0) return;
+    this.#state = state;
+    this.#setReach('down', state.kind === 'dead' || state.kind === 'draining' ? state.reason : undefined);
+    this.#plan();
+  }
+
+  #plan(): void {
+    if (this.#attempt) return;
+    const delayMs = this.#backoff.next();
+    if (this.#sessions.size === 0) this.#state = { kind: 'idle', retryAt: this.#options.clock.monotonic() + delayMs };
+    this.#retry?.cancel();
+    this.#retry = this.#options.clock.schedule(delayMs, () => {
+      if (this.#sessions.size === 0) this.#connect();
+    });
+  }
+
+  #answer(outcome: TunnelSession | IsthmusError): void {
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    for (const waiter of waiters) waiter(outcome);
+  }
+
+  #setReach(reach: 'up' | 'down', reason: string | undefined): void {
+    this.#reason = reason;
+    if (this.#reach === reach) return;
+    this.#reach = reach;
+    this.#changedAt = this.#options.clock.monotonic();
+    const fields = { cluster: this.cluster, gateway: this.target.instance, address: addressOf(this.target) };
+    if (reach === 'up') this.#options.log.info(fields, 'link is up');
+    else this.#options.log.warn({ ...fields, reason }, 'link is down');
+    this.#options.onChange();
+  }
+}
+
+export function addressOf(target: GatewayTarget): string {
+  return target.address.includes(':') ? `[${target.address}]:${target.port}` : `${target.address}:${target.port}`;
+}
