@@ -11,7 +11,7 @@ import { channelOptions } from '../../runtime/io/grpc-client.ts';
 import { Watchable } from '../../runtime/watchable.ts';
 import type { GatewayReport } from '../../wire/gateway-report.ts';
 import { checkTrustUpdate, type TrustUpdate } from '../../wire/trust-update.ts';
-import { HeldTable, type TableUpdate } from '../config/held-table.ts';
+import { HeldTable, type TableUpdate } from '../routes/held-table.ts';
 import { TableFile } from './table-file.ts';
 
 export interface ConfigClientOptions {
@@ -106,7 +106,8 @@ class FollowingClient implements ConfigClient {
 
   reportNow(): void {
     this.#reporter?.cancel();
-    const report = this.#stream && this.#options.report();
+    // An agent that does not read gets the next report, not a queue of old ones.
+    const report = this.#stream?.writableNeedDrain === false ? this.#options.report() : undefined;
     if (report) this.#stream?.write({ report: Buffer.from(JSON.stringify(report)) });
     if (this.#stream) this.#reporter = this.#options.clock.schedule(reportEveryMs, () => this.reportNow());
   }
@@ -194,8 +195,8 @@ class FollowingClient implements ConfigClient {
     const revision = typeof fields['revision'] === 'string' ? fields['revision'] : '0';
     try {
       const next = this.#held.apply(updateOf(fields));
+      if (!this.#known || next.digest !== this.#held.digest) this.#file.store(next);
       this.#known = true;
-      if (next.digest !== this.#held.digest) this.#file.store(next);
       this.#held = next;
       this.table.set(next.table);
       this.#stream?.write({ ack: { revision, digest: next.digest, error: '' } });

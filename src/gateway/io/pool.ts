@@ -33,7 +33,7 @@ export class SessionPool {
   setTable(table: RouteTable): void {
     let room = this.#options.limits.warmGateways;
     let overLimit = 0;
-    for (const cluster of [...this.#clusters.keys()]) {
+    for (const cluster of this.#clusters.keys()) {
       if (!table.clusters.has(cluster)) this.#keep(cluster, []);
     }
     for (const { name, gateways } of table.clusters.values()) {

@@ -4,7 +4,7 @@ import type { ClusterName } from '../../model/names.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { readFileIfPresent, writeFileDurably } from '../../runtime/io/files.ts';
-import { HeldTable } from '../config/held-table.ts';
+import { HeldTable } from '../routes/held-table.ts';
 
 const fileName = 'routes.json';
 /** Between writes: a table that changes all the time is not written all the time. */
