@@ -14,29 +14,44 @@ function sha256(...parts: readonly (Uint8Array | string)[]): Buffer {
  * hashes would be forgeable (wire.md, "Digest"). A change costs its own bucket, not the map.
  */
 export class MapDigest {
-  /** Key → SHA-256(value), by bucket. */
-  readonly #entries: Map<string, Buffer>[] = Array.from({ length: bucketCount }, () => new Map());
-  readonly #buckets: (Buffer | undefined)[] = Array.from({ length: bucketCount }, () => undefined);
+  /** Key → SHA-256(value), by bucket. Shared with clones until written to. */
+  readonly #entries: ReadonlyMap<string, Buffer>[];
+  readonly #buckets: (Buffer | undefined)[];
+  /** Buckets that no clone shares. */
+  #owned = new Set<number>();
   #whole: string | undefined;
   #size = 0;
+
+  constructor(origin?: MapDigest) {
+    this.#entries = origin ? [...origin.#entries] : new Array<ReadonlyMap<string, Buffer>>(bucketCount).fill(new Map());
+    this.#buckets = origin ? [...origin.#buckets] : new Array<Buffer | undefined>(bucketCount).fill(undefined);
+    if (!origin) return;
+    this.#whole = origin.#whole;
+    this.#size = origin.#size;
+    origin.#owned = new Set();
+  }
+
+  /** An independent copy. Costs the table of buckets; a bucket itself is copied when one side changes it. */
+  clone(): MapDigest {
+    return new MapDigest(this);
+  }
 
   get size(): number {
     return this.#size;
   }
 
   set(key: string, value: Uint8Array): void {
-    const bucket = sha256(key)[0] as number;
-    const entries = this.#entries[bucket] as Map<string, Buffer>;
+    const bucket = bucketOf(key);
+    const entries = this.#writable(bucket);
     if (!entries.has(key)) this.#size += 1;
     entries.set(key, sha256(value));
-    this.#touch(bucket);
   }
 
   delete(key: string): void {
-    const bucket = sha256(key)[0] as number;
-    if (!this.#entries[bucket]?.delete(key)) return;
+    const bucket = bucketOf(key);
+    if (!this.#entries[bucket]?.has(key)) return;
+    this.#writable(bucket).delete(key);
     this.#size -= 1;
-    this.#touch(bucket);
   }
 
   /** Lower-case hex of one bucket, for anti-entropy. */
@@ -50,15 +65,20 @@ export class MapDigest {
     return this.#whole;
   }
 
-  #touch(bucket: number): void {
+  #writable(bucket: number): Map<string, Buffer> {
     this.#buckets[bucket] = undefined;
     this.#whole = undefined;
+    if (!this.#owned.has(bucket)) {
+      this.#owned.add(bucket);
+      this.#entries[bucket] = new Map(this.#entries[bucket]);
+    }
+    return this.#entries[bucket] as Map<string, Buffer>;
   }
 
   #bucket(index: number): Buffer {
     const known = this.#buckets[index];
     if (known) return known;
-    const entries = this.#entries[index] as Map<string, Buffer>;
+    const entries = this.#entries[index] as ReadonlyMap<string, Buffer>;
     const hash = createHash('sha256');
     for (const key of [...entries.keys()].sort()) {
       const bytes = Buffer.from(key);
@@ -73,6 +93,10 @@ export class MapDigest {
     this.#buckets[index] = digest;
     return digest;
   }
+}
+
+function bucketOf(key: string): number {
+  return sha256(key)[0] as number;
 }
 
 /** Digest of a whole map at once. */

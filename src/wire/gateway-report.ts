@@ -1,4 +1,21 @@
-import type { ClusterName, ReplicaName, ServiceKey } from '../model/names.ts';
+import { z } from 'zod';
+import { IsthmusError, messageOf } from '../model/error.ts';
+import {
+  type ClusterName,
+  parseClusterName,
+  parseReplicaName,
+  parseServiceKey,
+  type ReplicaName,
+  type ServiceKey,
+} from '../model/names.ts';
+import type { GatewayAddress } from '../model/record.ts';
+
+/** What a gateway says of itself when it connects to its agent. */
+export interface GatewayAdvert {
+  /** Where other clusters' gateways reach it. */
+  readonly addresses: readonly GatewayAddress[];
+  readonly version: string;
+}
 
 /** One way to another cluster as a gateway sees it, through its own tunnel. */
 export interface LinkReport {
@@ -54,4 +71,109 @@ export interface GatewayReport {
   readonly tableDigest: string;
   readonly links: readonly LinkReport[];
   readonly services: readonly ServiceReport[];
+}
+
+/** A gateway with thousands of services stays below; more is refused. */
+const maxReportBytes: number = 4 << 20;
+const maxAdvertBytes = 16_384;
+
+const amount = z.number().min(0);
+const text = z.string().max(500);
+const clusterName = z.string().transform(parseClusterName);
+const replicaName = z.string().transform(parseReplicaName);
+
+const linkSchema = z.object({
+  cluster: clusterName,
+  instance: replicaName,
+  address: z.string().max(300),
+  up: z.boolean(),
+  rttP50Ms: amount.optional(),
+  rttP99Ms: amount.optional(),
+  loss: amount.max(1),
+  forMs: amount,
+  reason: text.optional(),
+});
+
+const targetSchema = z.object({
+  cluster: clusterName,
+  share: amount,
+  why: text,
+  reachable: z.boolean(),
+  health: amount,
+  connections: amount,
+  failures: amount,
+  active: amount,
+});
+
+const endpointSchema = z.object({ id: z.string().max(300), up: z.boolean(), active: amount, reason: text.optional() });
+
+const reportSchema = z.object({
+  instance: replicaName,
+  version: z.string().max(100),
+  ready: z.boolean(),
+  waitingFor: text.optional(),
+  draining: z.boolean(),
+  svidNotAfter: amount.optional(),
+  rosterSequence: amount.optional(),
+  tableDigest: z.string().max(128),
+  links: z.array(linkSchema).max(10_000),
+  services: z
+    .array(
+      z.object({
+        service: z.string().transform(parseServiceKey),
+        targets: z.array(targetSchema).max(1000),
+        endpoints: z.array(endpointSchema).max(10_000),
+      }),
+    )
+    .max(20_000),
+});
+
+const advertSchema = z.object({
+  addresses: z
+    .array(
+      z.object({
+        address: z.string().min(1).max(253),
+        port: z.number().int().min(1).max(65_535),
+        kind: z.enum(['instance', 'balanced']).default('instance'),
+        instances: z.number().int().min(1).max(10_000).default(1),
+      }),
+    )
+    .max(16),
+  version: z.string().max(100),
+});
+
+export function encodeReport(report: GatewayReport): Uint8Array {
+  return Buffer.from(JSON.stringify(report));
+}
+
+/** @throws IsthmusError `corrupt` */
+export function decodeReport(bytes: Uint8Array): GatewayReport {
+  return decode('report', reportSchema, { bytes, limit: maxReportBytes }) as GatewayReport;
+}
+
+export function encodeAdvert(advert: GatewayAdvert): Uint8Array {
+  return Buffer.from(JSON.stringify(advert));
+}
+
+/** An address without kind and number of instances is one instance. @throws IsthmusError `corrupt` */
+export function decodeAdvert(bytes: Uint8Array): GatewayAdvert {
+  return decode('advert', advertSchema, { bytes, limit: maxAdvertBytes });
+}
+
+function decode<T>(
+  what: string,
+  schema: z.ZodType<T>,
+  from: { readonly bytes: Uint8Array; readonly limit: number },
+): T {
+  const { bytes, limit } = from;
+  if (bytes.length > limit) {
+    throw new IsthmusError('corrupt', `A gateway's ${what} of ${bytes.length} bytes is over the limit of ${limit}`);
+  }
+  try {
+    return schema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)));
+  } catch (cause) {
+    const issue = cause instanceof z.ZodError ? cause.issues[0] : undefined;
+    const why = issue ? `at ${issue.path.join('.') || 'its root'}: ${issue.message}` : messageOf(cause);
+    throw new IsthmusError('corrupt', `A gateway's ${what} does not decode: ${why.slice(0, 300)}`, { cause });
+  }
 }

@@ -64,7 +64,10 @@ export interface Hub {
   /** Writes the sealed lease; it vanishes after `ttlMs`. */
   writeLease(partition: Partition, lease: Uint8Array, ttlMs: number): Promise<void>;
   readLeases(partitions: readonly Partition[]): Promise<readonly (Uint8Array | undefined)[]>;
-  /** Hints as they come; lost ones are the reader's polling to heal. The result ends the subscription. */
+  /**
+   * Hints as they come; `*` after a time in which some may have been lost. Lost ones are the reader's polling to heal.
+   * The result ends the subscription.
+   */
   subscribe(listener: (hint: string) => void): () => void;
   close(): Promise<void>;
 }

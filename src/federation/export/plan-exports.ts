@@ -1,0 +1,36 @@
+import type { LocalService, LocalServices } from '../../model/ports/service-source.ts';
+import { type ClusterRecord, type ExportRecord, exportKey, type RecordKey } from '../../model/record.ts';
+
+/**
+ * The export records of a cluster's own services. `previous`: its records as last published, from which an export takes
+ * the time of its first publication, so that a restart does not make it the youngest. `now`: wall clock in ms.
+ */
+export function planExports(
+  local: LocalServices,
+  previous: ReadonlyMap<RecordKey, ClusterRecord>,
+  now: number,
+): ReadonlyMap<RecordKey, ClusterRecord> {
+  const planned = new Map<RecordKey, ClusterRecord>();
+  for (const service of local.services.values()) {
+    if (!service.exported) continue;
+    const key = exportKey(service.key);
+    const before = previous.get(key);
+    planned.set(key, exportOf(service, before?.kind === 'export' ? before.createdAt : now));
+  }
+  return planned;
+}
+
+function exportOf(service: LocalService, createdAt: number): ExportRecord {
+  const { key, ports, allow, endpoints, capacity, labels } = service;
+  return {
+    kind: 'export',
+    service: key,
+    type: 'ClusterSetIP',
+    ports: ports.toSorted((a, b) => a.port - b.port),
+    allow,
+    endpoints: { total: endpoints.length, ready: endpoints.filter((endpoint) => endpoint.ready).length },
+    createdAt,
+    ...(capacity && { capacity }),
+    ...(labels && Object.keys(labels).length > 0 && { labels }),
+  };
+}

@@ -1,0 +1,168 @@
+import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { messageOf } from '../../model/error.ts';
+import type { ReplicaName } from '../../model/names.ts';
+import type { Clock, Timer } from '../../model/ports/clock.ts';
+import type { Log } from '../../model/ports/log.ts';
+import { decodeAdvert, decodeReport, type GatewayAdvert, type GatewayReport } from '../../wire/gateway-report.ts';
+import type { TrustUpdate } from '../../wire/trust-update.ts';
+import { changeBetween, type EncodedTable } from '../config-diff.ts';
+
+/** Messages of agent.proto as proto-loader hands them over; whatever a field holds is checked before use. */
+export interface GatewayMessage {
+  readonly hello?: { readonly digest?: unknown; readonly advert?: unknown };
+  readonly ack?: { readonly digest?: unknown; readonly error?: unknown };
+  readonly report?: unknown;
+}
+
+export type GatewayCall = ServerDuplexStream<GatewayMessage, object>;
+
+export interface GatewayStreamOptions {
+  readonly call: GatewayCall;
+  readonly instance: ReplicaName;
+  /** Undefined while the agent has no table yet. */
+  readonly table: () => EncodedTable | undefined;
+  readonly trust: () => TrustUpdate | undefined;
+  /** The gateway said hello, acknowledged or reported. */
+  readonly onChange: () => void;
+  /** Once, whatever ended it. */
+  readonly onEnd: () => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** A gateway that does not acknowledge an update within so many ms is disconnected. */
+const ackTimeoutMs = 30_000;
+/** Refused updates in a row until it is disconnected; it comes back with a backoff. */
+const maxRefusals = 3;
+
+/**
+ * One gateway's configuration stream. At most one update is under way: what changes meanwhile waits in the newest
+ * table, so that a slow gateway costs nothing but its own delay.
+ */
+export class GatewayStream {
+  readonly #options: GatewayStreamOptions;
+  #advert: GatewayAdvert | undefined;
+  #report: GatewayReport | undefined;
+  /** What the gateway has; undefined = unknown, so that a full update is due. */
+  #held: EncodedTable | undefined;
+  #sent: EncodedTable | undefined;
+  #ackedDigest = '';
+  #refusals = 0;
+  #deadline: Timer | undefined;
+  #trustSent: TrustUpdate | undefined;
+  #over = false;
+
+  constructor(options: GatewayStreamOptions) {
+    this.#options = options;
+    const { call } = options;
+    call.on('data', (message: GatewayMessage) => this.#receive(message));
+    call.on('end', () => this.end());
+    call.on('error', () => this.end());
+    call.on('cancelled', () => this.end());
+    call.on('close', () => this.end());
+  }
+
+  /** Undefined before its hello. */
+  get advert(): GatewayAdvert | undefined {
+    return this.#advert;
+  }
+
+  get report(): GatewayReport | undefined {
+    return this.#report;
+  }
+
+  /** Digest of the table that the gateway last said it has; empty = none. */
+  get ackedDigest(): string {
+    return this.#ackedDigest;
+  }
+
+  /** Sends what is due: trust first, then the way from the gateway's table to the present one. */
+  advance(): void {
+    if (this.#over || !this.#advert) return;
+    this.#sendTrust();
+    const table = this.#options.table();
+    if (!table || this.#sent || (this.#held && this.#held.digest === table.digest)) return;
+    this.#send(this.#held, table);
+  }
+
+  end(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#deadline?.cancel();
+    this.#options.call.end();
+    this.#options.onEnd();
+  }
+
+  #sendTrust(): void {
+    const trust = this.#options.trust();
+    if (!trust || trust === this.#trustSent) return;
+    this.#trustSent = trust;
+    const { sealedRoster, rosterChain, anchors } = trust;
+    this.#options.call.write({ trust: { sealedRoster, rosterChain, anchors } });
+  }
+
+  #send(from: EncodedTable | undefined, to: EncodedTable): void {
+    const { call, clock, instance, log } = this.#options;
+    this.#sent = to;
+    const digests = { revision: to.revision, full: from === undefined, base: from?.digest ?? '', digest: to.digest };
+    call.write({ update: { ...digests, ...changeBetween(from, to) } });
+    this.#deadline = clock.schedule(ackTimeoutMs, () => {
+      log.warn({ gateway: instance }, `gateway did not acknowledge within ${ackTimeoutMs} ms; disconnected`);
+      this.end();
+    });
+  }
+
+  #receive(message: GatewayMessage): void {
+    if (this.#over) return;
+    try {
+      if (message.hello) this.#hello(message.hello);
+      else if (message.ack) this.#ack(message.ack);
+      else if (message.report instanceof Uint8Array) this.#report = decodeReport(message.report);
+      this.#options.onChange();
+    } catch (thrown) {
+      const { log, instance } = this.#options;
+      log.warn({ gateway: instance, reason: messageOf(thrown) }, 'gateway sent something that does not decode');
+      if (!this.#advert) this.end();
+    }
+  }
+
+  #hello({ digest, advert }: NonNullable<GatewayMessage['hello']>): void {
+    if (this.#advert) return;
+    this.#advert = decodeAdvert(advert instanceof Uint8Array ? advert : new Uint8Array());
+    this.#ackedDigest = textOf(digest);
+    const table = this.#options.table();
+    this.#sendTrust();
+    // An empty step tells a gateway that came back with the right table that it is the right one.
+    if (table) this.#send(table.digest === this.#ackedDigest ? table : undefined, table);
+  }
+
+  #ack({ digest, error }: NonNullable<GatewayMessage['ack']>): void {
+    const sent = this.#sent;
+    if (!sent) return;
+    this.#deadline?.cancel();
+    this.#sent = undefined;
+    this.#ackedDigest = textOf(digest);
+    if (textOf(error) === '' && this.#ackedDigest === sent.digest) {
+      this.#held = sent;
+      this.#refusals = 0;
+    } else {
+      this.#refused(textOf(error).slice(0, 300) || `its digest is ${this.#ackedDigest.slice(0, 64)}`);
+    }
+    this.advance();
+  }
+
+  #refused(reason: string): void {
+    const { log, instance } = this.#options;
+    this.#held = undefined;
+    this.#refusals += 1;
+    log.warn(
+      { gateway: instance, reason, refusals: this.#refusals },
+      'gateway refused an update; it gets the full table',
+    );
+    if (this.#refusals > maxRefusals) this.end();
+  }
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}

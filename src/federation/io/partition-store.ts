@@ -1,0 +1,112 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { messageOf } from '../../model/error.ts';
+import type { ClusterName } from '../../model/names.ts';
+import type { Log } from '../../model/ports/log.ts';
+import type { ClusterRecord, RecordKey } from '../../model/record.ts';
+import { ensurePrivateDir, readFileIfPresent } from '../../runtime/io/files.ts';
+import { MapDigest } from '../../wire/digest.ts';
+import { decodeRecord } from '../../wire/record.ts';
+import type { KeptRecord, PartitionState } from '../log/partition-state.ts';
+
+/** What a reader keeps of another cluster over a restart: its last good state, and how far its lease had come. */
+export interface StoredPartition {
+  readonly state: PartitionState;
+  /** Where the log was read to. */
+  readonly lastId: string | undefined;
+  readonly lease: { readonly epoch: number; readonly sequence: number } | undefined;
+}
+
+const whole = z.number().int().min(0);
+
+const schema = z.object({
+  v: z.literal(1),
+  cluster: z.string(),
+  epoch: whole,
+  revision: whole,
+  lastId: z.string().optional(),
+  lease: z.object({ epoch: whole, sequence: whole }).optional(),
+  values: z.array(z.tuple([z.string(), z.base64()])),
+  kept: z.array(
+    z.object({ key: z.string(), bytes: z.base64(), why: z.enum(['refused', 'absent']), since: z.number() }),
+  ),
+});
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
+}
+
+export function encodePartition({ state, lastId, lease }: StoredPartition): string {
+  const { cluster, epoch, revision } = state;
+  const values = [...state.values].map(([key, value]) => [key, base64(value)]);
+  const kept = [...state.kept].map(([key, { bytes, why, since }]) => ({ key, bytes: base64(bytes), why, since }));
+  return JSON.stringify({ v: 1, cluster, epoch, revision, lastId, lease, values, kept });
+}
+
+/** The last good states of other clusters, one file each, in a private directory. */
+export class PartitionStore {
+  readonly #dir: string;
+  readonly #log: Log;
+
+  constructor(dir: string, log: Log) {
+    this.#dir = dir;
+    this.#log = log;
+  }
+
+  /** @throws IsthmusError `denied` or `invalid` for a directory that is not private */
+  async open(): Promise<void> {
+    await ensurePrivateDir(this.#dir);
+  }
+
+  path(cluster: ClusterName): string {
+    return join(this.#dir, `${cluster}.json`);
+  }
+
+  /** Undefined when nothing usable is stored; a damaged file is logged and left for the next write to replace. */
+  async load(cluster: ClusterName): Promise<StoredPartition | undefined> {
+    try {
+      const bytes = await readFileIfPresent(this.path(cluster));
+      return bytes && decodePartition(cluster, bytes);
+    } catch (thrown) {
+      this.#log.warn({ cluster, reason: messageOf(thrown).slice(0, 200) }, 'stored partition is unusable; ignored');
+      return undefined;
+    }
+  }
+
+  /** For a cluster that is no member any more. */
+  async forget(cluster: ClusterName): Promise<void> {
+    try {
+      await rm(this.path(cluster), { force: true });
+    } catch (thrown) {
+      this.#log.warn({ cluster, reason: messageOf(thrown) }, 'stored partition could not be removed');
+    }
+  }
+}
+
+function decodePartition(cluster: ClusterName, bytes: Uint8Array): StoredPartition {
+  const stored = schema.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
+  if (stored.cluster !== cluster) throw new TypeError(`it is of cluster '${stored.cluster}'`);
+  const digest = new MapDigest();
+  const values = new Map<RecordKey, Uint8Array>();
+  const records = new Map<RecordKey, ClusterRecord>();
+  const refused = new Map<RecordKey, string>();
+  for (const [key, text] of stored.values) {
+    const value = Buffer.from(text, 'base64');
+    values.set(key, value);
+    digest.set(key, value);
+    const decoded = decodeRecord(key, value);
+    if (decoded.ok) records.set(key, decoded.record);
+    else refused.set(key, decoded.detail);
+  }
+  const kept = new Map<RecordKey, KeptRecord>();
+  for (const { key, bytes: text, why, since } of stored.kept) {
+    const value = Buffer.from(text, 'base64');
+    const decoded = decodeRecord(key, value);
+    if (!decoded.ok) continue;
+    records.set(key, decoded.record);
+    kept.set(key, { bytes: value, why, since });
+  }
+  const { epoch, revision, lastId, lease } = stored;
+  return { state: { cluster, epoch, revision, values, digest, records, kept, refused }, lastId, lease };
+}

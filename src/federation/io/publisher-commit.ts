@@ -1,0 +1,91 @@
+import { IsthmusError } from '../../model/error.ts';
+import type { ClusterName } from '../../model/names.ts';
+import type { Commit } from '../../model/ports/hub.ts';
+import type { Sealer } from '../../model/ports/seal.ts';
+import type { RecordKey } from '../../model/record.ts';
+import { MapDigest } from '../../wire/digest.ts';
+import { encodeDelta, encodeHead, maxDeltaBytes, maxDeltaOps, maxPartitionRecords } from '../../wire/partition.ts';
+import { formatHint } from '../hint.ts';
+import { type Holdings, operations } from '../log/writer-plan.ts';
+
+/** What the writer believes the hub to hold. */
+export interface Committed {
+  readonly epoch: number;
+  readonly revision: number;
+  /** The exact bytes of the head; undefined = none. */
+  readonly head: Uint8Array | undefined;
+  readonly values: ReadonlyMap<RecordKey, Uint8Array>;
+  readonly digest: MapDigest;
+  /** Of the head's signer; undefined = the head is not of this writer's making. */
+  readonly chain: { readonly id: string; readonly bytes: Uint8Array } | undefined;
+}
+
+/** A commit that was sealed, and what the hub holds once it is carried out. */
+export interface Pending {
+  readonly commit: Commit;
+  readonly next: Committed;
+}
+
+export interface Sealing {
+  readonly cluster: ClusterName;
+  readonly sealer: Sealer;
+  /** Wall clock in ms. */
+  readonly now: number;
+}
+
+/** An epoch begins on whatever head was found, with everything still to be written. */
+export function beginning(epoch: number, head: Uint8Array | undefined): Committed {
+  return { epoch, revision: 0, head, values: new Map(), digest: new MapDigest(), chain: undefined };
+}
+
+/**
+ * Seals the step from what the hub holds to `holdings`: one delta, or a snapshot for the first revision of an epoch and
+ * for steps too large for a delta. Undefined when there is no step to take.
+ * @throws IsthmusError `exhausted` when the partition would be larger than readers accept
+ */
+export function sealStep(from: Committed, holdings: Holdings, sealing: Sealing): Pending | undefined {
+  const { cluster, sealer, now } = sealing;
+  const ops = operations(from.values, holdings);
+  if (ops.size === 0 && from.chain?.id === sealer.chainId) return undefined;
+  if (holdings.size > maxPartitionRecords) {
+    throw new IsthmusError(
+      'exhausted',
+      `A cluster may publish ${maxPartitionRecords} records: there are ${holdings.size}`,
+    );
+  }
+  const { epoch } = from;
+  const revision = from.revision + 1;
+  const digest = from.digest.clone();
+  for (const [key, value] of ops) value ? digest.set(key, value) : digest.delete(key);
+  const count = holdings.size;
+  const head = sealer.seal(
+    'head',
+    encodeHead({ cluster, epoch, revision, count, digest: digest.whole, schema: 1, writtenAt: now }),
+  );
+  const values = new Map([...holdings].map(([key, { bytes }]) => [key, bytes] as const));
+  const chain = { id: sealer.chainId, bytes: sealer.chain };
+  const next: Committed = { epoch, revision, head, values, digest, chain };
+  const hint = formatHint({ partition: cluster, epoch, revision });
+  if (from.revision > 0 && ops.size <= maxDeltaOps) {
+    const payload = encodeDelta({ cluster, epoch, previous: from.revision, revision, ops, digest: digest.whole });
+    if (payload.length <= maxDeltaBytes) {
+      const delta = sealer.seal('delta', payload);
+      return { commit: { expectedHead: from.head, head, records: ops, snapshot: false, delta, hint }, next };
+    }
+  }
+  return { commit: { expectedHead: from.head, head, records: values, snapshot: true, delta: undefined, hint }, next };
+}
+
+/** Brings a hub that holds something else under `found` to `state`, with the very head that was sealed for it. */
+export function repair(
+  cluster: ClusterName,
+  state: Committed & { readonly head: Uint8Array },
+  found: Uint8Array | undefined,
+): Pending {
+  const { epoch, revision, head, values } = state;
+  const hint = formatHint({ partition: cluster, epoch, revision });
+  return {
+    commit: { expectedHead: found, head, records: values, snapshot: true, delta: undefined, hint },
+    next: state,
+  };
+}

@@ -1,0 +1,335 @@
+import { join } from 'node:path';
+import { IsthmusError } from '../../model/error.ts';
+import type { TrustDomain } from '../../model/identity.ts';
+import type { ClusterName } from '../../model/names.ts';
+import type { Clock, Timer } from '../../model/ports/clock.ts';
+import type { Hub } from '../../model/ports/hub.ts';
+import type { TrustSource } from '../../model/ports/identity.ts';
+import type { Log } from '../../model/ports/log.ts';
+import type { SealVerifier } from '../../model/ports/seal.ts';
+import type { Watch } from '../../model/ports/watch.ts';
+import { Watchable } from '../../runtime/watchable.ts';
+import { anythingHint, parseHint } from '../hint.ts';
+import { defaultLiveness, type LivenessTimings } from '../liveness/freshness.ts';
+import { compareVersions, type Version } from '../log/partition-state.ts';
+import type { PartitionView } from '../partition-view.ts';
+import { LazyFile } from './lazy-file.ts';
+import { PartitionFollower, type ReadRefusal } from './partition-follower.ts';
+import { encodePartition, PartitionStore } from './partition-store.ts';
+import { SyncQueue } from './sync-queue.ts';
+
+export interface ReaderOptions {
+  readonly hub: Hub;
+  /** Its own partition is not read: the publisher's `own` is newer, and there while the hub is not. */
+  readonly self: ClusterName;
+  /** Its roster says whose partitions are read, and who signs them. */
+  readonly trust: TrustSource;
+  readonly verifier: SealVerifier;
+  /** Private directory; `partitions/` in it keeps the last good states. */
+  readonly stateDir: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Mean time between two looks at all heads and leases, in ms. Default 2000, jittered by a quarter. */
+  readonly pollMs?: number;
+  readonly liveness?: Partial<LivenessTimings>;
+}
+
+export interface HubStatus {
+  readonly name: string;
+  readonly connected: boolean;
+  /** Wall clock in ms since which `connected` is as it is. */
+  readonly since: number;
+  readonly lastError?: string;
+}
+
+/** How often something of one cluster was not believed, and why the last time. */
+export interface Refusals {
+  readonly cluster: ClusterName;
+  readonly reason: ReadRefusal;
+  readonly count: number;
+  readonly detail: string;
+}
+
+/** What the other members published, verified, as far as the hub lets it through. */
+export interface Reader {
+  /** Active members other than the own cluster of which anything is known or hoped for. */
+  readonly partitions: Watch<ReadonlyMap<ClusterName, PartitionView>>;
+  readonly hubStatus: Watch<HubStatus>;
+  /** At most one entry for each cluster and reason. */
+  refusals(): readonly Refusals[];
+  close(): Promise<void>;
+}
+
+/**
+ * Loads the last good states from disk, then follows the hub: hints make it look at once, polling heals what hints
+ * miss. Rejects only when the state directory cannot be used.
+ */
+export async function startReader(options: ReaderOptions): Promise<Reader> {
+  const store = new PartitionStore(join(options.stateDir, 'partitions'), options.log);
+  await store.open();
+  const reader = new PartitionsReader(options, store);
+  await reader.start();
+  return reader;
+}
+
+/** Partitions synchronised at once. */
+const parallelSyncs = 8;
+/** Changes of one partition reach the disk together within so many ms. */
+const saveDelayMs = 1000;
+/** After a hint that led to nothing, and its successors: no further look before so many ms. */
+const fruitlessPauseMs = 50;
+const maxFruitlessPauseMs = 2000;
+
+interface Member {
+  readonly follower: PartitionFollower;
+  readonly file: LazyFile;
+  /** Newest version that a hint or head spoke of; nothing proves a hint. */
+  promised: Version | undefined;
+  /** Hints in a row that led to nothing. */
+  fruitless: number;
+  /** Monotonic ms before which hints are not followed at once. */
+  quietUntil: number;
+  later: Timer | undefined;
+}
+
+class PartitionsReader implements Reader {
+  readonly partitions: Watchable<ReadonlyMap<ClusterName, PartitionView>>;
+  readonly hubStatus: Watchable<HubStatus>;
+  readonly #options: ReaderOptions;
+  readonly #liveness: LivenessTimings;
+  readonly #store: PartitionStore;
+  readonly #members = new Map<ClusterName, Member>();
+  readonly #queue: SyncQueue<ClusterName>;
+  readonly #refusals = new Map<string, Refusals>();
+  readonly #ends: (() => void)[] = [];
+  #membership: Promise<void> = Promise.resolve();
+  #polling: Promise<void> | undefined;
+  #pollAgain = false;
+  #timer: Timer | undefined;
+  /** Monotonic ms. */
+  #hubUpSince: number | undefined;
+  #closed = false;
+
+  constructor(options: ReaderOptions, store: PartitionStore) {
+    this.#options = options;
+    this.#store = store;
+    this.#liveness = { ...defaultLiveness, ...options.liveness };
+    this.#queue = new SyncQueue((cluster) => this.#sync(cluster), parallelSyncs);
+    this.partitions = new Watchable<ReadonlyMap<ClusterName, PartitionView>>(new Map());
+    const { hub, clock } = options;
+    this.hubStatus = new Watchable<HubStatus>({ name: hub.name, connected: false, since: clock.now() });
+  }
+
+  async start(): Promise<void> {
+    const { trust, hub } = this.#options;
+    this.#ends.push(trust.subscribe(() => void this.#follow()));
+    await this.#follow();
+    this.#ends.push(hub.subscribe((hint) => this.#heard(hint)));
+    this.#poll();
+  }
+
+  refusals(): readonly Refusals[] {
+    return [...this.#refusals.values()];
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const end of this.#ends) end();
+    this.#timer?.cancel();
+    for (const member of this.#members.values()) member.later?.cancel();
+    await this.#membership;
+    await Promise.all([this.#queue.close(), this.#polling]);
+    await Promise.all([...this.#members.values()].map((member) => member.file.flush()));
+  }
+
+  /** Brings the members in line with the roster. Whoever is not active goes at once. */
+  #follow(): Promise<void> {
+    const active = this.#active();
+    for (const [cluster, { follower, later }] of this.#members) {
+      if (active?.get(cluster) === follower.trustDomain) continue;
+      later?.cancel();
+      this.#members.delete(cluster);
+    }
+    this.#show();
+    this.#membership = this.#membership.then(async () => {
+      await this.#forgetOthers();
+      for (const [cluster, trustDomain] of this.#active() ?? []) await this.#join(cluster, trustDomain);
+      this.#show();
+    });
+    return this.#membership;
+  }
+
+  /** Undefined while there is no roster. */
+  #active(): ReadonlyMap<ClusterName, TrustDomain> | undefined {
+    const entries = this.#options.trust.current?.roster.clusters.values();
+    if (!entries) return undefined;
+    const others = [...entries].filter((entry) => entry.state === 'active' && entry.cluster !== this.#options.self);
+    return new Map(others.map((entry) => [entry.cluster, entry.trustDomain]));
+  }
+
+  async #forgetOthers(): Promise<void> {
+    const revoked = [...(this.#options.trust.current?.roster.clusters.values() ?? [])].filter(
+      (entry) => entry.state === 'revoked',
+    );
+    for (const { cluster } of revoked) await this.#store.forget(cluster);
+  }
+
+  async #join(cluster: ClusterName, trustDomain: TrustDomain): Promise<void> {
+    if (this.#members.has(cluster) || this.#closed) return;
+    const { hub, verifier, clock, log } = this.#options;
+    const stored = await this.#store.load(cluster);
+    // The roster may have changed while the disk was read.
+    if (this.#active()?.get(cluster) !== trustDomain) return;
+    const follower = new PartitionFollower({
+      hub,
+      verifier,
+      cluster,
+      trustDomain,
+      stored,
+      liveness: this.#liveness,
+      clock,
+      onRefusal: (reason, detail) => this.#refused(cluster, reason, detail),
+    });
+    const file = new LazyFile({
+      path: this.#store.path(cluster),
+      content: () => (this.#members.get(cluster)?.follower === follower ? encoded(follower) : undefined),
+      delayMs: saveDelayMs,
+      clock,
+      log,
+    });
+    this.#members.set(cluster, { follower, file, promised: undefined, fruitless: 0, quietUntil: 0, later: undefined });
+    if (this.#hubUpSince !== undefined) this.#queue.add(cluster);
+  }
+
+  #heard(text: string): void {
+    if (text === anythingHint) return this.#poll();
+    const hint = parseHint(text);
+    const member = hint && this.#members.get(hint.partition as ClusterName);
+    if (!hint || !member) return;
+    const held = member.follower.version;
+    if (held && compareVersions(hint, held) <= 0) return;
+    member.promised = hint;
+    const waitMs = member.quietUntil - this.#options.clock.monotonic();
+    if (waitMs <= 0) return this.#queue.add(member.follower.cluster);
+    member.later ??= this.#options.clock.schedule(waitMs, () => {
+      member.later = undefined;
+      this.#queue.add(member.follower.cluster);
+    });
+  }
+
+  async #sync(cluster: ClusterName): Promise<void> {
+    const member = this.#members.get(cluster);
+    if (!member || this.#closed) return;
+    const { promised } = member;
+    member.promised = undefined;
+    try {
+      const news = await member.follower.sync(promised);
+      this.#hubAnswered();
+      this.#rest(member, promised !== undefined && !news);
+      if (news) member.file.touch();
+    } catch (thrown) {
+      this.#hubFailed(thrown);
+    }
+    this.#show();
+  }
+
+  /** Hints are not sealed: one who cries wolf is heard less often. */
+  #rest(member: Member, fruitless: boolean): void {
+    member.fruitless = fruitless ? Math.min(member.fruitless + 1, 16) : 0;
+    if (!fruitless) return;
+    const pauseMs = Math.min(maxFruitlessPauseMs, fruitlessPauseMs * 2 ** (member.fruitless - 1));
+    member.quietUntil = this.#options.clock.monotonic() + pauseMs;
+  }
+
+  /** Looks at all heads and leases now; once more if asked meanwhile. */
+  #poll(): void {
+    if (this.#closed) return;
+    this.#pollAgain = true;
+    this.#polling ??= this.#pollWhileAsked();
+  }
+
+  async #pollWhileAsked(): Promise<void> {
+    while (this.#pollAgain && !this.#closed) {
+      this.#pollAgain = false;
+      this.#timer?.cancel();
+      try {
+        await this.#lookAtAll([...this.#members.values()]);
+      } catch (thrown) {
+        this.#hubFailed(thrown);
+      }
+      this.#show();
+    }
+    this.#polling = undefined;
+    if (this.#closed) return;
+    const { clock, pollMs = 2000 } = this.#options;
+    this.#timer = clock.schedule(pollMs * (0.75 + 0.5 * clock.random()), () => this.#poll());
+  }
+
+  async #lookAtAll(members: readonly Member[]): Promise<void> {
+    const { hub } = this.#options;
+    const names = members.map((member) => member.follower.cluster);
+    const [heads, leases] = await Promise.all([hub.readHeads(names), hub.readLeases(names)]);
+    this.#hubAnswered();
+    for (const [index, member] of members.entries()) {
+      const { follower } = member;
+      await follower.considerLease(leases[index]);
+      const promised = await follower.considerHead(heads[index]);
+      if (!promised) continue;
+      member.promised = promised;
+      this.#queue.add(follower.cluster);
+    }
+  }
+
+  #hubAnswered(): void {
+    if (this.#hubUpSince !== undefined) return;
+    const { hub, clock, log } = this.#options;
+    this.#hubUpSince = clock.monotonic();
+    this.hubStatus.set({ name: hub.name, connected: true, since: clock.now() });
+    log.info({ hub: hub.name }, 'hub answers');
+  }
+
+  #hubFailed(thrown: unknown): void {
+    const { hub, clock, log } = this.#options;
+    const { message, code } = IsthmusError.from(thrown);
+    const { connected, since, lastError } = this.hubStatus.current;
+    if (connected || lastError === undefined)
+      log.warn({ hub: hub.name, code, reason: message }, 'hub does not answer; keeping what is known');
+    this.#hubUpSince = undefined;
+    if (connected || lastError !== message) {
+      this.hubStatus.set({
+        name: hub.name,
+        connected: false,
+        since: connected ? clock.now() : since,
+        lastError: message,
+      });
+    }
+  }
+
+  #refused(cluster: ClusterName, reason: ReadRefusal, detail: string): void {
+    const key = `${cluster} ${reason}`;
+    const before = this.#refusals.get(key);
+    if (before?.detail !== detail) {
+      const { hub, log } = this.#options;
+      log.warn({ hub: hub.name, cluster, reason, detail }, 'not believed; keeping the last good state');
+    }
+    this.#refusals.set(key, { cluster, reason, detail, count: (before?.count ?? 0) + 1 });
+  }
+
+  #show(): void {
+    const before = this.partitions.current;
+    const now = new Map<ClusterName, PartitionView>();
+    let same = before.size === this.#members.size;
+    for (const [cluster, { follower }] of this.#members) {
+      const view = follower.view(this.#hubUpSince);
+      now.set(cluster, view);
+      same &&= before.get(cluster) === view;
+    }
+    if (!same) this.partitions.set(now);
+  }
+}
+
+function encoded(follower: PartitionFollower): string | undefined {
+  const { stored } = follower;
+  return stored && encodePartition(stored);
+}

@@ -1,0 +1,24 @@
+import { type ErrorCode, IsthmusError, messageOf } from '../../../model/error.ts';
+
+/** First word of Redis' own errors → our code; the rest is `unavailable`. */
+const codes: Readonly<Record<string, ErrorCode>> = {
+  NOPERM: 'denied',
+  NOAUTH: 'denied',
+  WRONGPASS: 'denied',
+  OOM: 'exhausted',
+  TOOLARGE: 'exhausted',
+};
+
+/**
+ * What a failed command means. The library's errors carry the command with its arguments, among them passwords, so
+ * only their message and stack are passed on.
+ */
+export function hubError(hub: string, action: string, thrown: unknown): IsthmusError {
+  if (thrown instanceof IsthmusError) return thrown;
+  const text = messageOf(thrown);
+  const code = /timed out/i.test(text) ? 'timeout' : (codes[text.split(' ', 1)[0] ?? ''] ?? 'unavailable');
+  const plain = /^Stream isn't writeable/.test(text) ? 'not connected' : text.slice(0, 300);
+  const cause = new Error(plain);
+  if (thrown instanceof Error && thrown.stack) cause.stack = thrown.stack;
+  return new IsthmusError(code, `Cannot ${action} on hub ${hub}: ${plain}`, { cause });
+}

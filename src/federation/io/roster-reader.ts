@@ -1,0 +1,73 @@
+import { messageOf } from '../../model/error.ts';
+import type { Clock, Timer } from '../../model/ports/clock.ts';
+import type { Hub } from '../../model/ports/hub.ts';
+import type { Log } from '../../model/ports/log.ts';
+import { decodeSeal } from '../../wire/seal.ts';
+import { anythingHint, parseHint } from '../hint.ts';
+
+export interface RosterReaderOptions {
+  readonly hub: Hub;
+  /** Takes the sealed roster with the PEM chain of its signer, as found: both are for the receiver to verify. */
+  readonly onRoster: (sealed: Uint8Array, chain: Uint8Array) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Mean time between two looks, in ms. Default 5000, jittered by a quarter. */
+  readonly pollMs?: number;
+}
+
+/** The authority's partition; its head is the sealed roster. */
+const partition = 'authority';
+
+/** Passes on each roster that turns up in the hub, once. The result ends it. */
+export function startRosterReader(options: RosterReaderOptions): { close(): Promise<void> } {
+  const { hub, onRoster, clock, log, pollMs = 5000 } = options;
+  let seen: Uint8Array | undefined;
+  let timer: Timer | undefined;
+  let looking: Promise<void> | undefined;
+  let again = false;
+  let closed = false;
+
+  async function look(): Promise<void> {
+    const [sealed] = await hub.readHeads([partition]);
+    if (!sealed || (seen && Buffer.compare(sealed, seen) === 0)) return;
+    const { chainId } = decodeSeal(sealed);
+    const chain = await hub.readChain(partition, chainId);
+    if (!chain || closed) return;
+    seen = sealed;
+    onRoster(sealed, chain);
+  }
+
+  async function lookWhileAsked(): Promise<void> {
+    while (again && !closed) {
+      again = false;
+      timer?.cancel();
+      try {
+        await look();
+      } catch (thrown) {
+        // The reader of partitions says when the hub is away; here it only delays.
+        log.debug({ hub: hub.name, reason: messageOf(thrown) }, 'no roster from the hub');
+      }
+    }
+    looking = undefined;
+    if (!closed) timer = clock.schedule(pollMs * (0.75 + 0.5 * clock.random()), ask);
+  }
+
+  function ask(): void {
+    if (closed) return;
+    again = true;
+    looking ??= lookWhileAsked();
+  }
+
+  const end = hub.subscribe((text) => {
+    if (text === anythingHint || parseHint(text)?.partition === partition) ask();
+  });
+  ask();
+  return {
+    async close(): Promise<void> {
+      closed = true;
+      end();
+      timer?.cancel();
+      await looking;
+    },
+  };
+}

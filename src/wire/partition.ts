@@ -1,0 +1,136 @@
+import { z } from 'zod';
+import { IsthmusError, messageOf } from '../model/error.ts';
+import type { RecordKey } from '../model/record.ts';
+import { canonicalJson } from './canonical-json.ts';
+import { maxRecordBytes, maxRecordKeyLength } from './record.ts';
+
+/**
+ * What is sealed for a partition of the hub (wire.md, "Hub layout"): head, delta and lease as canonical JSON with
+ * `v: 1`. Unknown members are tolerated, so that a newer writer may add some.
+ */
+
+/** A partition with more records than this is refused by readers. */
+export const maxPartitionRecords = 20_000;
+/** Operations of one delta; a writer with more to say writes a snapshot. */
+export const maxDeltaOps = 1000;
+/** Encoded size of one delta; a writer with more to say writes a snapshot. */
+export const maxDeltaBytes: number = 1 << 20;
+/** Heads and leases are far smaller. */
+const maxSmallBytes = 4096;
+
+const version = 1;
+
+/** The state of a whole partition at one revision. */
+export interface PartitionHead {
+  /** The cluster it speaks for: a seal must not be carried into another partition. */
+  readonly cluster: string;
+  readonly epoch: number;
+  readonly revision: number;
+  /** Number of records, tombstones included. */
+  readonly count: number;
+  /** `MapDigest.whole` over the records. */
+  readonly digest: string;
+  /** Newest version of the record format that occurs. */
+  readonly schema: number;
+  /** Writer's wall clock in ms. */
+  readonly writtenAt: number;
+}
+
+/** One step from revision `previous` to `revision` of the same epoch. */
+export interface PartitionDelta {
+  readonly cluster: string;
+  readonly epoch: number;
+  readonly previous: number;
+  readonly revision: number;
+  /** Key → new value; undefined removes the record. */
+  readonly ops: ReadonlyMap<RecordKey, Uint8Array | undefined>;
+  /** Digest of the partition after the step. */
+  readonly digest: string;
+}
+
+/** A sign of life of a partition's writer. */
+export interface PartitionLease {
+  readonly cluster: string;
+  readonly epoch: number;
+  /** Grows by one with each renewal of this epoch. */
+  readonly sequence: number;
+  /** Writer's wall clock in ms. */
+  readonly at: number;
+}
+
+const cluster = z.string().min(1).max(63);
+const whole = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const digest = z.string().regex(/^[0-9a-f]{64}$/);
+
+const headSchema = z.object({
+  v: z.literal(version),
+  cluster,
+  epoch: whole,
+  revision: whole,
+  count: z.number().int().min(0).max(maxPartitionRecords),
+  digest,
+  schema: whole,
+  writtenAt: whole,
+});
+
+const deltaSchema = z.object({
+  v: z.literal(version),
+  cluster,
+  epoch: whole,
+  previous: whole,
+  revision: whole,
+  ops: z
+    .array(z.tuple([z.string().max(maxRecordKeyLength), z.string().max(maxRecordBytes).nullable()]))
+    .max(maxDeltaOps),
+  digest,
+});
+
+const leaseSchema = z.object({ v: z.literal(version), cluster, epoch: whole, sequence: whole, at: whole });
+
+export function encodeHead(head: PartitionHead): Uint8Array {
+  return Buffer.from(canonicalJson({ v: version, ...head }));
+}
+
+export function encodeLease(lease: PartitionLease): Uint8Array {
+  return Buffer.from(canonicalJson({ v: version, ...lease }));
+}
+
+/** Values are records, so UTF-8; they stand in the delta as text. */
+export function encodeDelta(delta: PartitionDelta): Uint8Array {
+  const ops = [...delta.ops].map(([key, value]) => [key, value ? Buffer.from(value).toString('utf8') : null]);
+  return Buffer.from(canonicalJson({ v: version, ...delta, ops }));
+}
+
+/** @throws IsthmusError `corrupt` */
+export function decodeHead(bytes: Uint8Array): PartitionHead {
+  const { v: _, ...head } = decode('head', headSchema, bytes, maxSmallBytes);
+  return head;
+}
+
+/** @throws IsthmusError `corrupt` */
+export function decodeLease(bytes: Uint8Array): PartitionLease {
+  const { v: _, ...lease } = decode('lease', leaseSchema, bytes, maxSmallBytes);
+  return lease;
+}
+
+/** @throws IsthmusError `corrupt` */
+export function decodeDelta(bytes: Uint8Array): PartitionDelta {
+  const { v: _, ops, ...delta } = decode('delta', deltaSchema, bytes, maxDeltaBytes);
+  return {
+    ...delta,
+    ops: new Map(ops.map(([key, text]) => [key, text === null ? undefined : Buffer.from(text, 'utf8')])),
+  };
+}
+
+function decode<T>(what: string, schema: z.ZodType<T>, bytes: Uint8Array, limit: number): T {
+  if (bytes.length > limit) {
+    throw new IsthmusError('corrupt', `A partition's ${what} of ${bytes.length} bytes is over the limit of ${limit}`);
+  }
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return schema.parse(JSON.parse(text));
+  } catch (cause) {
+    const why = cause instanceof z.ZodError ? `at ${cause.issues[0]?.path.join('.') || 'its root'}` : messageOf(cause);
+    throw new IsthmusError('corrupt', `A partition's ${what} does not decode: ${why.slice(0, 200)}`, { cause });
+  }
+}
