@@ -1,5 +1,5 @@
-import { formatHostPort } from './address.ts';
-import { formatDuration } from './duration.ts';
+import { formatHostPort } from '../runtime/address.ts';
+import { formatDuration } from '../runtime/duration.ts';
 
 /** Keys that are called otherwise in a file. */
 const fileNames: ReadonlyMap<string, string> = new Map([['exported', 'export']]);

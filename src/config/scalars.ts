@@ -9,8 +9,8 @@ import {
   type ReplicaName,
   type ServiceKey,
 } from '../model/names.ts';
-import { type HostPort, isHost, isLoopback, parseHostPort } from './address.ts';
-import { parseDuration } from './duration.ts';
+import { type HostPort, isHost, isLoopback, parseHostPort } from '../runtime/address.ts';
+import { parseDuration } from '../runtime/duration.ts';
 import { scalar } from './validate.ts';
 
 /** Makes a path of a file absolute; relative ones start at the configuration file's own folder. */

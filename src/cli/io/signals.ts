@@ -1,0 +1,28 @@
+import { IsthmusError } from '../../model/error.ts';
+
+/** A second signal within this is the same one, told twice: by the terminal, and by the process that started us. */
+const sameSignalMs = 1000;
+
+let caught: AbortSignal | undefined;
+
+/**
+ * From now on SIGINT, SIGTERM and SIGHUP abort the result instead of ending the process; one more of them, a second
+ * later or more, ends it at once. May be called again: the same signal.
+ */
+export function catchSignals(): AbortSignal {
+  if (caught) return caught;
+  const controller = new AbortController();
+  caught = controller.signal;
+  let firstAt: number | undefined;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (firstAt === undefined) {
+        firstAt = performance.now();
+        controller.abort(new IsthmusError('cancelled', `Stopped by ${signal}`));
+      } else if (performance.now() - firstAt >= sameSignalMs) {
+        process.exit(130);
+      }
+    });
+  }
+  return controller.signal;
+}

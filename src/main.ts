@@ -1,0 +1,48 @@
+import { runCli } from './cli/io/program.ts';
+import { catchSignals } from './cli/io/signals.ts';
+import { packageVersion } from './cli/io/version.ts';
+import type { World } from './cli/world.ts';
+
+/**
+ * Where the command line meets the rest. Everything is loaded on first use: `--help` needs none of it, and no verb
+ * should pay for another's.
+ */
+const world: World = {
+  version: packageVersion(),
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  uid: process.getuid?.(),
+  catchSignals,
+  connect: async (socketPath, timeoutMs) =>
+    (await import('./admin/io/client.ts')).adminClient(socketPath, { timeoutMs }),
+  readConfig: async (file, role) => (await import('./config/io/read.ts')).readConfig(file, role),
+  run: async (role, file, io) => {
+    const { loadConfig } = await import('./config/io/load.ts');
+    switch (role) {
+      case 'authority': {
+        const config = await loadConfig('authority', file);
+        return (await import('./roles/authority.ts')).runAuthority(config, io);
+      }
+      case 'agent': {
+        const config = await loadConfig('agent', file);
+        return (await import('./roles/agent.ts')).runAgent(config, io);
+      }
+      case 'gateway': {
+        const config = await loadConfig('gateway', file);
+        return (await import('./roles/gateway.ts')).runGateway(config, io);
+      }
+    }
+  },
+  demo: async (options, io) => (await import('./roles/demo.ts')).runDemo(options, io),
+  initAuthority: async (options, io) => (await import('./roles/authority-init.ts')).runAuthorityInit(options, io),
+  join: async (options, io) => (await import('./roles/join.ts')).runJoin(options, io),
+};
+
+// A reader that has seen enough (`| head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+
+process.exitCode = await runCli(process.argv.slice(2), world);
