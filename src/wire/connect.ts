@@ -14,7 +14,7 @@ const authorityForm =
 /** 63 + 1 + 63, the suffix, `:65535`. */
 const maxAuthorityLength = 127 + suffix.length + 6;
 /** An IPv4 address or a bracketed IPv6 one, with or without a port. */
-const addressForm = /^(?:[0-9.]+|\[[0-9a-fA-F:.%]*\])(?::[0-9]*)?$/;
+const addressForm = /^(?:[0-9.]+|\[[^\]]*\])(?::[0-9]*)?$/;
 /** W3C Baggage asks for at least 8192 bytes; no more is read here. */
 const maxBaggageLength = 8192;
 const maxBaggageMembers = 64;
