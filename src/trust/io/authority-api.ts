@@ -1,4 +1,4 @@
-import type { MethodDefinition } from '@grpc/grpc-js';
+import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { loadService } from '../../runtime/io/grpc.ts';
 import { IsthmusError } from '../../model/error.ts';
 
@@ -57,13 +57,10 @@ const Authority = loadService('isthmus/v1/authority.proto', 'isthmus.v1.Authorit
 const GatewayIdentity = loadService('isthmus/v1/agent.proto', 'isthmus.v1.GatewayIdentity');
 
 /** Definitions to register handlers under. */
-export const authorityService: typeof Authority.service = Authority.service;
-export const gatewayIdentityService: typeof GatewayIdentity.service = GatewayIdentity.service;
+export const authorityService: ServiceDefinition = Authority.service;
+export const gatewayIdentityService: ServiceDefinition = GatewayIdentity.service;
 
-function method<Request, Response>(
-  service: typeof Authority.service,
-  name: string,
-): MethodDefinition<Request, Response> {
+function method<Request, Response>(service: ServiceDefinition, name: string): MethodDefinition<Request, Response> {
   const found = service[name];
   if (!found) throw new IsthmusError('internal', `No method ${name}`);
   // The shapes above are those of the proto files; proto-loader itself knows no types.

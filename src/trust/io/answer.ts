@@ -1,0 +1,25 @@
+import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
+import { IsthmusError } from '../../model/error.ts';
+import type { Log } from '../../model/ports/log.ts';
+import { toGrpcFailure } from '../../runtime/grpc-status.ts';
+
+/** Answers a unary call with what `decide` returns or throws; surprises are logged, never shown to the caller. */
+export function answer<Request, Response>(
+  name: string,
+  log: Log,
+  decide: (call: ServerUnaryCall<Request, Response>) => Response | Promise<Response>,
+): (call: ServerUnaryCall<Request, Response>, callback: sendUnaryData<Response>) => void {
+  return (call, callback) => {
+    const refuse = (thrown: unknown): void => {
+      const error = IsthmusError.from(thrown);
+      const fields = { call: name, from: call.getPeer(), code: error.code, why: error.message };
+      if (error.code === 'internal') log.error({ ...fields, err: error }, 'call failed');
+      else log.warn(fields, 'call refused');
+      callback(toGrpcFailure(thrown));
+    };
+    // A decision may throw at once or later; both are its answer.
+    Promise.resolve()
+      .then(() => decide(call))
+      .then((response) => callback(null, response), refuse);
+  };
+}
