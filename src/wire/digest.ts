@@ -23,8 +23,8 @@ export class MapDigest {
   #size = 0;
 
   constructor(origin?: MapDigest) {
-    this.#entries = origin ? [...origin.#entries] : new Array<ReadonlyMap<string, Buffer>>(bucketCount).fill(new Map());
-    this.#buckets = origin ? [...origin.#buckets] : new Array<Buffer | undefined>(bucketCount).fill(undefined);
+    this.#entries = origin ? [...origin.#entries] : fill(new Map<string, Buffer>());
+    this.#buckets = origin ? [...origin.#buckets] : fill(undefined);
     if (!origin) return;
     this.#whole = origin.#whole;
     this.#size = origin.#size;
@@ -93,6 +93,10 @@ export class MapDigest {
     this.#buckets[index] = digest;
     return digest;
   }
+}
+
+function fill<T>(value: T): T[] {
+  return Array.from({ length: bucketCount }, () => value);
 }
 
 function bucketOf(key: string): number {

@@ -80,7 +80,7 @@ class TableServer implements ConfigServer {
   async close(): Promise<void> {
     this.#closed = true;
     for (const end of this.#ends) end();
-    for (const { stream } of [...this.#connections.values()]) stream.end();
+    for (const { stream } of this.#connections.values()) stream.end();
   }
 
   #encode(): void {
@@ -89,7 +89,7 @@ class TableServer implements ConfigServer {
   }
 
   #advance(): void {
-    for (const { stream } of [...this.#connections.values()]) stream.advance();
+    for (const { stream } of this.#connections.values()) stream.advance();
   }
 
   #connect(call: GatewayCall): void {

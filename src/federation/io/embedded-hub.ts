@@ -135,7 +135,7 @@ class EmbeddedHub implements Hub {
 
   #publish(hint: string): void {
     setImmediate(() => {
-      for (const listener of [...this.#listeners]) if (this.#listeners.has(listener)) listener(hint);
+      for (const listener of this.#listeners) listener(hint);
     });
   }
 }

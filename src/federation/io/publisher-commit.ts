@@ -56,7 +56,10 @@ export function sealStep(from: Committed, holdings: Holdings, sealing: Sealing):
   const { epoch } = from;
   const revision = from.revision + 1;
   const digest = from.digest.clone();
-  for (const [key, value] of ops) value ? digest.set(key, value) : digest.delete(key);
+  for (const [key, value] of ops) {
+    if (value) digest.set(key, value);
+    else digest.delete(key);
+  }
   const count = holdings.size;
   const head = sealer.seal(
     'head',

@@ -214,5 +214,6 @@ function parseEndpoint(key: ServiceKey, ports: readonly ServicePort[], spec: Sta
 }
 
 function requirePort(what: string, port: number): void {
-  if (!isPort(port)) throw new IsthmusError('invalid', `${what} must be 1 to 65535: current value is ${port}`);
+  if (isPort(port)) return;
+  throw new IsthmusError('invalid', `${what} must be 1 to 65535: current value is ${String(port)}`);
 }

@@ -17,7 +17,7 @@ export function hubError(hub: string, action: string, thrown: unknown): IsthmusE
   if (thrown instanceof IsthmusError) return thrown;
   const text = messageOf(thrown);
   const code = /timed out/i.test(text) ? 'timeout' : (codes[text.split(' ', 1)[0] ?? ''] ?? 'unavailable');
-  const plain = /^Stream isn't writeable/.test(text) ? 'not connected' : text.slice(0, 300);
+  const plain = text.startsWith("Stream isn't writeable") ? 'not connected' : text.slice(0, 300);
   const cause = new Error(plain);
   if (thrown instanceof Error && thrown.stack) cause.stack = thrown.stack;
   return new IsthmusError(code, `Cannot ${action} on hub ${hub}: ${plain}`, { cause });

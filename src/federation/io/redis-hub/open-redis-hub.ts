@@ -95,9 +95,18 @@ class RedisHub implements Hub {
   async commit(partition: Partition, commit: Commit): Promise<CommitResult> {
     const { expectedHead, head, records, snapshot, delta, hint } = commit;
     const args: (string | Uint8Array | number)[] = [
-      ...[this.#keys.head(partition), this.#keys.records(partition), this.#keys.log(partition)],
-      ...[expectedHead ? 1 : 0, bytesOf(expectedHead), bytesOf(head), snapshot ? 1 : 0],
-      ...[delta ? 1 : 0, bytesOf(delta), maxLogEntries, this.#keys.hints, hint],
+      this.#keys.head(partition),
+      this.#keys.records(partition),
+      this.#keys.log(partition),
+      expectedHead ? 1 : 0,
+      bytesOf(expectedHead),
+      bytesOf(head),
+      snapshot ? 1 : 0,
+      delta ? 1 : 0,
+      bytesOf(delta),
+      maxLogEntries,
+      this.#keys.hints,
+      hint,
     ];
     for (const [key, value] of records) args.push(key, value ? '=' : '-', bytesOf(value));
     const [done, found] = await this.#do(`write partition ${partition}`, () =>
@@ -107,7 +116,10 @@ class RedisHub implements Hub {
   }
 
   async readHeads(partitions: readonly Partition[]): Promise<readonly (Uint8Array | undefined)[]> {
-    return this.#readMany('read heads', partitions.map(this.#keys.head));
+    return this.#readMany(
+      'read heads',
+      partitions.map((partition) => this.#keys.head(partition)),
+    );
   }
 
   async readSnapshot(partition: Partition): Promise<Snapshot> {
@@ -151,7 +163,10 @@ class RedisHub implements Hub {
   }
 
   async readLeases(partitions: readonly Partition[]): Promise<readonly (Uint8Array | undefined)[]> {
-    return this.#readMany('read leases', partitions.map(this.#keys.lease));
+    return this.#readMany(
+      'read leases',
+      partitions.map((partition) => this.#keys.lease(partition)),
+    );
   }
 
   subscribe(listener: (hint: string) => void): () => void {
@@ -178,7 +193,7 @@ class RedisHub implements Hub {
       clock,
       log,
       listener: (hint) => {
-        for (const listener of [...this.#listeners]) if (this.#listeners.has(listener)) listener(hint);
+        for (const listener of this.#listeners) listener(hint);
       },
     });
   }
