@@ -20,7 +20,15 @@ const maxAliases = 100;
 /** Reads YAML 1.2 (core schema). Never throws: what is wrong is in `problems`. */
 export function readDocument(file: string, text: string): ConfigDocument {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, merge: true });
+  // `logLevel`: the library must not print; what it would warn of is among the problems.
+  const options = {
+    lineCounter: lines,
+    prettyErrors: false,
+    uniqueKeys: true,
+    merge: true,
+    logLevel: 'error',
+  } as const;
+  const document = parseDocument(text, options);
   const lineAt = (offset: number | undefined): number => Math.max(1, lines.linePos(offset ?? 0).line);
   const problems: Problem[] = [...document.errors, ...document.warnings].map((error) => ({
     line: lineAt(error.pos[0]),

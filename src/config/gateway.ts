@@ -18,20 +18,19 @@ import {
 import { type ConfigSource, sourceOf } from './source.ts';
 import { section, type Validated, validate } from './validate.ts';
 
-/** Bounds an operator may move; what is absent has the gateway's own default. */
+/** Bounds an operator may move, named as the gateway's own; what is absent has the gateway's default. */
 export interface GatewayLimitsConfig {
-  /** Client connections through one gateway at once. */
+  /** Connections carried at once, both ways together. */
   readonly connections?: number;
-  /** HTTP/2 sessions that peers may hold open. */
-  readonly sessions?: number;
-  /** Streams inside one session. */
+  /** Sessions that other gateways may hold here. */
+  readonly inboundSessions?: number;
   readonly streamsPerSession?: number;
+  /** HTTP/2 window of one stream: throughput over distance is about 0.85 × window / round trip. */
+  readonly streamWindowBytes?: number;
   /** A dial of one candidate may take so long, in ms. */
   readonly connectTimeoutMs?: number;
-  /** A connection without a byte in either direction is ended after so long, in ms. */
+  /** A connection without a byte in either direction is cut after so long, in ms. */
   readonly idleTimeoutMs?: number;
-  /** At shutdown, connections in progress have so long to finish, in ms. */
-  readonly drainTimeoutMs?: number;
 }
 
 /** What `isthmus gateway` runs from. Paths are absolute. Its cluster is what its token says. */
@@ -55,6 +54,8 @@ export interface GatewayConfig {
   /** Where other clusters' gateways reach `listen.hbone`. Default: that, when it is a single address. */
   readonly advertise: readonly GatewayAddressConfig[];
   readonly limits: GatewayLimitsConfig;
+  /** At shutdown, connections in progress have so long to finish, in ms. Default 30 s. */
+  readonly drainTimeoutMs: number;
   readonly log: LogLevel;
   readonly source?: ConfigSource;
 }
@@ -69,16 +70,15 @@ const day = 86_400_000;
 
 const limits: z.ZodType<GatewayLimitsConfig> = section({
   connections: z.exactOptional(count(1, 1_000_000)),
-  sessions: z.exactOptional(count(1, 10_000)),
+  inboundSessions: z.exactOptional(count(1, 10_000)),
   streamsPerSession: z.exactOptional(count(1, 1_000_000)),
+  streamWindowBytes: z.exactOptional(count(65_535, 67_108_864)),
   connectTimeout: z.exactOptional(duration(10, 60_000)),
   idleTimeout: z.exactOptional(duration(1000, 7 * day)),
-  drainTimeout: z.exactOptional(duration(0, 3_600_000)),
-}).transform(({ connectTimeout, idleTimeout, drainTimeout, ...counts }) => ({
+}).transform(({ connectTimeout, idleTimeout, ...counts }) => ({
   ...counts,
   ...(connectTimeout !== undefined && { connectTimeoutMs: connectTimeout }),
   ...(idleTimeout !== undefined && { idleTimeoutMs: idleTimeout }),
-  ...(drainTimeout !== undefined && { drainTimeoutMs: drainTimeout }),
 }));
 
 function schema(resolve: ResolvePath): z.ZodType<GatewayConfig> {
@@ -100,6 +100,7 @@ function schema(resolve: ResolvePath): z.ZodType<GatewayConfig> {
         .max(16),
     ),
     limits: limits.prefault({}),
+    drainTimeout: duration(0, 3_600_000).default(30_000),
     log: logLevel,
   })
     .superRefine(({ listen: { hbone }, advertise }, context) => {
@@ -108,8 +109,9 @@ function schema(resolve: ResolvePath): z.ZodType<GatewayConfig> {
         context.addIssue({ code: 'custom', path: ['advertise'], message });
       }
     })
-    .transform(({ role: _role, ...config }) => ({
+    .transform(({ role: _role, drainTimeout, ...config }) => ({
       ...config,
+      drainTimeoutMs: drainTimeout,
       advertise: config.advertise ?? [{ address: config.listen.hbone.host, port: config.listen.hbone.port }],
     }));
 }

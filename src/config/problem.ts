@@ -41,7 +41,7 @@ const maxValueChars = 80;
 
 /** A value as a message may show it: short, on one line, never a secret, and never the inside of a structure. */
 export function showValue(value: unknown, path: ValuePath): string {
-  if (value === null) return 'nothing';
+  if (value === null) return 'an empty value';
   if (Array.isArray(value)) return 'a list';
   if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') return 'a mapping';
   if (path.some((part) => typeof part === 'string' && secretKey.test(part))) return 'a value that is not shown';

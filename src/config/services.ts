@@ -9,7 +9,7 @@ import { section } from './validate.ts';
 export interface EndpointConfig {
   readonly address: string;
   /** Service port → port of the instance; has every port of the service. */
-  readonly ports: ReadonlyMap<number, number>;
+  readonly ports: Readonly<Record<number, number>>;
 }
 
 /** One service of the static source, for machines without Kubernetes. */
@@ -65,7 +65,7 @@ function endpointPorts(
   { port: only, ports }: EndpointInput,
   servicePorts: readonly ServicePort[],
   refuse: (key: 'port' | 'ports', message: string) => void,
-): ReadonlyMap<number, number> {
+): Readonly<Record<number, number>> {
   const map = new Map<number, number>();
   if (only !== undefined && ports !== undefined) refuse('port', 'must not stand beside ports: give one of the two');
   if (only !== undefined && servicePorts.length > 1) {
@@ -78,7 +78,7 @@ function endpointPorts(
       refuse('ports', `must name ports of the service (${[...map.keys()].join(', ')}): there is no ${key}`);
     }
   }
-  return map;
+  return Object.fromEntries(map);
 }
 
 const service: z.ZodType<ServiceConfig> = section({

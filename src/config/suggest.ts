@@ -19,13 +19,21 @@ function distance(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
+/** Edits from `word` to `known`, or to its beginning: `pasword` means `passwordFile`. */
+function edits(word: string, known: string): number {
+  const whole = distance(word, known);
+  if (word.length < 4) return whole;
+  const beginnings = [-1, 0, 1].map((more) => 1 + distance(word, known.slice(0, word.length + more)));
+  return Math.min(whole, ...beginnings);
+}
+
 /** The known word that a misspelt one most likely meant, or undefined when none is near. */
 export function suggest(word: string, known: readonly string[]): string | undefined {
   if (word.length > maxLength) return undefined;
   const near = Math.max(1, Math.floor(word.length / 3));
   const plain = (text: string): string => text.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
   return known
-    .map((candidate) => ({ candidate, edits: distance(plain(word), plain(candidate)) }))
-    .filter(({ edits }) => edits <= near)
-    .sort((a, b) => a.edits - b.edits)[0]?.candidate;
+    .map((candidate) => ({ candidate, edits: edits(plain(word), plain(candidate)) }))
+    .filter((each) => each.edits <= near)
+    .sort((x, y) => x.edits - y.edits)[0]?.candidate;
 }
