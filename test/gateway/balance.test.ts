@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { leastOfTwo, targetOrder } from '../../src/gateway/balance/order.ts';
+import { type HealthChange, ServiceBook } from '../../src/gateway/balance/service-book.ts';
+import type { ServiceEntry } from '../../src/gateway/balance/service-entry.ts';
+import { type ClusterName, parseClusterName, parseServiceKey } from '../../src/model/names.ts';
+import type { RouteTable, ServiceRoute, Target } from '../../src/model/route.ts';
+import { step } from '../../src/policy/shares.ts';
+import { serviceRoute } from './support/mesh.ts';
+
+const [west, east, south] = ['west', 'east', 'south'].map(parseClusterName) as [ClusterName, ClusterName, ClusterName];
+
+function target(cluster: ClusterName, tier = 0, capacity = 1): Target {
+  return { cluster, tier, capacity, health: 1, ports: [80], stale: false };
+}
+
+describe('targetOrder', () => {
+  it('draws the first by the shares', () => {
+    const targets = [target(west), target(east), target(south)];
+    const shares = new Map([
+      [west, 0.5],
+      [east, 0.3],
+      [south, 0.2],
+    ]);
+    const first = (random: number): string | undefined => targetOrder(targets, shares, random)[0]?.cluster;
+    assert.deepEqual([0, 0.49, 0.51, 0.79, 0.81, 0.999].map(first), ['west', 'west', 'east', 'east', 'south', 'south']);
+  });
+
+  it('goes on with shares, then tiers, then capacity', () => {
+    const targets = [target(south, 2, 9), target(east, 1, 1), target(west, 0, 1)];
+    assert.deepEqual(
+      targetOrder(targets, new Map([[south, 1]]), 0.5).map(({ cluster }) => cluster),
+      ['south', 'west', 'east'],
+    );
+  });
+
+  it('always lists every target once', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), fc.array(fc.nat(10)), (random, w) => {
+        const targets = w.map((_, index) => target(parseClusterName(`c${index}`), index % 3));
+        const total = w.reduce((sum, part) => sum + part, 0) || 1;
+        const shares = new Map(targets.map(({ cluster }, index) => [cluster, (w[index] ?? 0) / total]));
+        const order = targetOrder(targets, shares, random).map(({ cluster }) => cluster);
+        assert.deepEqual([...order].sort(), targets.map(({ cluster }) => cluster).sort());
+      }),
+    );
+  });
+});
+
+describe('leastOfTwo', () => {
+  it('never begins with the busier of the two drawn, and lists each once', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.nat(5), { maxLength: 9 }),
+        fc.infiniteStream(fc.double({ min: 0, max: 0.999 })),
+        (a, r) => {
+          const items = a.map((active, index) => ({ active, index }));
+          const random = (): number => r.next().value ?? 0;
+          const order = leastOfTwo(items, ({ active }) => active, { random, limit: 20 });
+          assert.deepEqual(order.map(({ index }) => index).sort(), items.map(({ index }) => index).sort());
+          const busiest = Math.max(...a);
+          const onlyOne = a.filter((active) => active === busiest).length === 1;
+          if (a.length > 1 && onlyOne) assert.notEqual(order[0]?.active, busiest);
+        },
+      ),
+    );
+  });
+
+  it('keeps to its limit', () => {
+    assert.equal(leastOfTwo([1, 2, 3], () => 0, { random: () => 0, limit: 2 }).length, 2);
+    assert.equal(leastOfTwo([1], () => 0, { random: () => 0, limit: 0 }).length, 0);
+  });
+});
+
+describe('ServiceBook', () => {
+  const rules = { failuresToEject: 2, probeInitialMs: 250, probeMaxMs: 1000 };
+  const key = parseServiceKey('shop/web');
+
+  function book(route: ServiceRoute): {
+    readonly services: ServiceBook;
+    readonly entry: ServiceEntry;
+    readonly changes: HealthChange[];
+    readonly reach: Map<ClusterName, 'up' | 'down' | 'unknown'>;
+    set(next: ServiceRoute, now: number): void;
+    shares(now: number): Record<string, number>;
+  } {
+    const changes: HealthChange[] = [];
+    const reach = new Map<ClusterName, 'up' | 'down' | 'unknown'>();
+    const services = new ServiceBook({
+      self: west,
+      step,
+      rules,
+      reach: (cluster) => reach.get(cluster) ?? 'unknown',
+      onChange: (change) => void changes.push(change),
+    });
+    const set = (next: ServiceRoute, now: number): void => {
+      const table: RouteTable = { self: west, services: new Map([[key, next]]), clusters: new Map() };
+      services.setTable(table, now);
+    };
+    set(route, 0);
+    const entry = services.get(key);
+    assert.ok(entry);
+    const shares = (now: number): Record<string, number> => {
+      services.refresh(now);
+      return Object.fromEntries(entry.result.shares);
+    };
+    return { services, entry, changes, reach, set, shares };
+  }
+
+  const route = serviceRoute({ self: 'west', local: [1001, 1002], remote: ['east'] });
+
+  it('ejects an endpoint after consecutive failures, and takes it back at the first success', () => {
+    const { services, entry, changes, shares } = book(route);
+    const state = entry.endpoints.get('127.0.0.1:1001');
+    assert.ok(state);
+    services.endpointFailed(entry, state, { reason: 'ECONNREFUSED', now: 10 });
+    services.endpointWorked(entry, state, 20);
+    services.endpointFailed(entry, state, { reason: 'ECONNREFUSED', now: 30 });
+    assert.equal(changes.length, 0);
+    assert.deepEqual(shares(30), { west: 1 });
+    services.endpointFailed(entry, state, { reason: 'ECONNREFUSED', now: 40 });
+    assert.equal(changes[0]?.up, false);
+    // Half of the local endpoints are left, the threshold is 70 %: the rest spills.
+    assert.ok((shares(40)['east'] ?? 0) > 0.2);
+    services.endpointWorked(entry, state, 50);
+    assert.deepEqual(
+      changes.map(({ up }) => up),
+      [false, true],
+    );
+    assert.deepEqual(shares(50), { west: 1 });
+  });
+
+  it('probes what is ejected with growing pauses, and nothing else', () => {
+    const { services, entry } = book(route);
+    const state = entry.endpoints.get('127.0.0.1:1001');
+    assert.ok(state);
+    assert.deepEqual(services.takeProbes(10_000, 10), []);
+    services.endpointFailed(entry, state, { reason: 'x', now: 0 });
+    services.endpointFailed(entry, state, { reason: 'x', now: 0 });
+    const due: number[] = [];
+    for (let now = 0; now < 4500; now += 10) if (services.takeProbes(now, 10).length > 0) due.push(now);
+    assert.deepEqual(due, [250, 750, 1750, 2750, 3750]);
+  });
+
+  it('takes no more probes than asked for, and the others next time', () => {
+    const { services, entry } = book(route);
+    for (const state of entry.endpoints.values()) {
+      services.endpointFailed(entry, state, { reason: 'x', now: 0 });
+      services.endpointFailed(entry, state, { reason: 'x', now: 0 });
+    }
+    assert.equal(services.takeProbes(300, 1).length, 1);
+    assert.equal(services.takeProbes(300, 10).length, 1);
+    assert.equal(services.takeProbes(300, 10).length, 0);
+  });
+
+  it('takes a remote cluster out by reachability, and by refusals of this service only', () => {
+    const { services, entry, reach, shares } = book(serviceRoute({ self: 'west', remote: ['east', 'south'] }));
+    assert.deepEqual(shares(0), { east: 0.5, south: 0.5 }, 'never tried counts as healthy');
+    reach.set(east, 'down');
+    assert.deepEqual(shares(1), { south: 1 });
+    reach.set(east, 'up').set(south, 'up');
+    assert.deepEqual(shares(2), { south: 1 }, 'held');
+    assert.deepEqual(shares(500), { east: 0.5, south: 0.5 });
+    services.remoteFailed(entry, south, { reason: 'no-ready-endpoint', now: 500 });
+    services.remoteFailed(entry, south, { reason: 'no-ready-endpoint', now: 500 });
+    assert.deepEqual(shares(500), { east: 1 });
+    const report = services.report()[0]?.targets.find(({ cluster }) => cluster === south);
+    assert.deepEqual([report?.reachable, report?.health], [true, 0]);
+    assert.match(report?.why ?? '', /refused: no-ready-endpoint/);
+  });
+
+  it('keeps what it knows of endpoints that stay, and forgets what moved or went', () => {
+    const { services, entry, set } = book(route);
+    for (const state of entry.endpoints.values()) {
+      services.endpointFailed(entry, state, { reason: 'x', now: 0 });
+      services.endpointFailed(entry, state, { reason: 'x', now: 0 });
+    }
+    const [first, second] = route.endpoints;
+    assert.ok(first && second);
+    set({ ...route, endpoints: [first, { ...second, address: '127.0.0.2' }] }, 10);
+    assert.deepEqual(
+      services.report()[0]?.endpoints.map(({ up }) => up),
+      [false, true],
+    );
+    set({ ...route, endpoints: [second] }, 20);
+    assert.equal(entry.endpoints.size, 1);
+  });
+
+  it('follows its source: an endpoint that is not ready is not up', () => {
+    const { set, shares } = book(route);
+    set({ ...route, endpoints: route.endpoints.map((endpoint) => ({ ...endpoint, ready: false })) }, 10);
+    assert.deepEqual(shares(10), { east: 1 });
+  });
+});
