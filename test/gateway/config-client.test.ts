@@ -9,7 +9,7 @@ import { parseClusterName, parseReplicaName } from '../../src/model/names.ts';
 import type { ServiceRoute } from '../../src/model/route.ts';
 import { systemClock } from '../../src/runtime/io/clock.ts';
 import { loadService } from '../../src/runtime/io/grpc.ts';
-import type { GatewayReport } from '../../src/wire/gateway-report.ts';
+import type { GatewayAdvert, GatewayReport } from '../../src/wire/gateway-report.ts';
 import { encodeServiceRoute, TableDigest } from '../../src/wire/route-table.ts';
 import type { TrustUpdate } from '../../src/wire/trust-update.ts';
 import { freePort } from '../support/ports.ts';
@@ -93,6 +93,10 @@ describe('connectConfig', () => {
     await rm(stateDir, { recursive: true });
   });
 
+  const advert: GatewayAdvert = {
+    addresses: [{ address: '127.0.0.1', port: 15008, kind: 'instance', instances: 1 }],
+    version: 'test',
+  };
   const report: GatewayReport = {
     instance: parseReplicaName('gw0'),
     version: 'test',
@@ -109,7 +113,7 @@ describe('connectConfig', () => {
       credentials: credentials.createInsecure(),
       stateDir,
       self: parseClusterName('west'),
-      advert: () => Buffer.from('{"port":15008}'),
+      advert: () => advert,
       report: () => report,
       onTrust: (update) => void trusts.push(update),
       clock: systemClock,
@@ -126,7 +130,7 @@ describe('connectConfig', () => {
     assert.match(client.status() ?? '', /^routes: /);
     await until('hello', () => agent.hellos.length === 1);
     assert.equal(agent.hellos[0]?.hello?.digest, '');
-    assert.equal(agent.hellos[0]?.hello?.advert.toString(), '{"port":15008}');
+    assert.deepEqual(JSON.parse(String(agent.hellos[0]?.hello?.advert)), advert);
     agent.send(full(7, web));
     await until('ack', () => agent.acks.length === 1);
     assert.deepEqual(agent.acks[0], { revision: '7', digest: client.digest(), error: '' });
@@ -220,6 +224,16 @@ describe('connectConfig', () => {
   it('goes to the next address when one fails', async () => {
     await agent.listen(port);
     await connect({ addresses: [`127.0.0.1:${await freePort()}`, `127.0.0.1:${port}`] });
+    await until('hello', () => agent.hellos.length === 1);
+  });
+
+  it('does not call the agent before its own address is known', async () => {
+    await agent.listen(port);
+    let known: GatewayAdvert | undefined;
+    await connect({ advert: () => known });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(agent.hellos.length, 0);
+    known = advert;
     await until('hello', () => agent.hellos.length === 1);
   });
 

@@ -9,7 +9,7 @@ import { Backoff } from '../../runtime/backoff.ts';
 import { loadService } from '../../runtime/io/grpc.ts';
 import { channelOptions } from '../../runtime/io/grpc-client.ts';
 import { Watchable } from '../../runtime/watchable.ts';
-import type { GatewayReport } from '../../wire/gateway-report.ts';
+import { encodeAdvert, encodeReport, type GatewayAdvert, type GatewayReport } from '../../wire/gateway-report.ts';
 import { checkTrustUpdate, type TrustUpdate } from '../../wire/trust-update.ts';
 import { HeldTable, type TableUpdate } from '../routes/held-table.ts';
 import { TableFile } from './table-file.ts';
@@ -21,8 +21,8 @@ export interface ConfigClientOptions {
   /** Private directory for the last good table. */
   readonly stateDir: string;
   readonly self: ClusterName;
-  /** JSON that tells the agent where this gateway is reached and its version; sent with each connection. */
-  readonly advert: () => Uint8Array;
+  /** Where this gateway is reached; undefined = not known yet, and the agent is not called before it is. */
+  readonly advert: () => GatewayAdvert | undefined;
   /** What is reported about once a second; undefined while there is nothing to report. */
   readonly report: () => GatewayReport | undefined;
   /** A trust update as it came, sizes checked and nothing else. */
@@ -47,8 +47,10 @@ export interface ConfigClient {
 
 const reportEveryMs = 1000;
 const retry = { initialMs: 100, maxMs: 3000 };
-/** A connected agent that says nothing for so long after the greeting is left for the next one. */
+/** An agent that says nothing for so long after the greeting is left for the next one, if there is another. */
 const firstMessageMs = 10_000;
+/** Until the advert is looked at again. */
+const advertMs = 20;
 
 /** Messages of agent.proto as proto-loader hands them over; every field is checked before use. */
 interface AgentMessage {
@@ -108,7 +110,7 @@ class FollowingClient implements ConfigClient {
     this.#reporter?.cancel();
     // An agent that does not read gets the next report, not a queue of old ones.
     const report = this.#stream?.writableNeedDrain === false ? this.#options.report() : undefined;
-    if (report) this.#stream?.write({ report: Buffer.from(JSON.stringify(report)) });
+    if (report) this.#stream?.write({ report: encodeReport(report) });
     if (this.#stream) this.#reporter = this.#options.clock.schedule(reportEveryMs, () => this.reportNow());
   }
 
@@ -121,12 +123,19 @@ class FollowingClient implements ConfigClient {
 
   follow(): void {
     const { addresses, credentials, clock } = this.#options;
+    const advert = this.#options.advert();
+    if (!advert) {
+      this.#timer = clock.schedule(advertMs, () => this.follow());
+      return;
+    }
     const address = addresses[this.#attempt % addresses.length] ?? '';
     const Service = loadService('isthmus/v1/agent.proto', 'isthmus.v1.GatewayConfig');
     const client = new Service(address, credentials, channelOptions);
     const open = client['Connect'] as () => Stream;
     const stream: Stream = open.call(client);
-    const silence = clock.schedule(firstMessageMs, () => end(`agent ${address} is silent`));
+    const silence = clock.schedule(firstMessageMs, () => {
+      if (addresses.length > 1) end(`agent ${address} is silent`);
+    });
     let over = false;
     const end = (reason: string): void => {
       if (over) return;
@@ -146,7 +155,7 @@ class FollowingClient implements ConfigClient {
       this.#heard(address);
       this.#receive(message);
     });
-    stream.write({ hello: { digest: this.digest(), advert: this.#options.advert() } });
+    stream.write({ hello: { digest: this.digest(), advert: encodeAdvert(advert) } });
     this.reportNow();
   }
 

@@ -30,10 +30,8 @@ export function createTestCa(): TestCa {
       const name = `leaf${serial}`;
       writeFileSync(join(dir, `${name}.ext`), `subjectAltName=critical,URI:${id}\nbasicConstraints=CA:FALSE\n`);
       openssl('req', '-new', ...key, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', '/O=isthmus');
-      openssl(
-        ...['x509', '-req', '-in', `${name}.csr`, '-CA', 'root.pem', '-CAkey', 'root.key', '-out', `${name}.pem`],
-        ...['-set_serial', String(serial + 1), '-days', '1', '-extfile', `${name}.ext`],
-      );
+      const signer = ['-CA', 'root.pem', '-CAkey', 'root.key', '-set_serial', String(serial + 1), '-days', '1'];
+      openssl('x509', '-req', '-in', `${name}.csr`, ...signer, '-out', `${name}.pem`, '-extfile', `${name}.ext`);
       const leaf = new X509Certificate(readFileSync(join(dir, `${name}.pem`)));
       return {
         id: parseSpiffeId(id),
