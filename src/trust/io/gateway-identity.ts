@@ -25,7 +25,7 @@ import { pauseUntil, renewAt } from '../renewal.ts';
 import { RosterHolder } from '../roster-holder.ts';
 import { checkTime, verifyPath } from '../verify/path.ts';
 import { createPeerVerifier } from '../verify/peer-verifier.ts';
-import { readCertificate } from '../x509/read.ts';
+import { fingerprintOf, readCertificate } from '../x509/read.ts';
 import { enrollMethod, renewMethod, type SvidResponse } from './authority-api.ts';
 import { peerCheck } from './call-identity.ts';
 import { encodeGatewayState, type GatewayFiles, gatewayFiles, type GatewayState } from './gateway-files.ts';
@@ -74,12 +74,19 @@ export async function openGatewayIdentity(options: OpenGatewayIdentityOptions): 
   await ensurePrivateDir(stateDir);
   const files = gatewayFiles(stateDir);
   const stored = await files.state.read();
-  const token = stored ? undefined : gatewayToken(options);
+  // An identity that ran out cannot renew itself; a new token can.
+  const token = stored && lastsBeyond(stored, options.clock.now()) ? undefined : gatewayToken(options);
   const known = stored ?? token;
   if (!known) {
     throw new IsthmusError('invalid', `There is no identity in ${stateDir} and no token to get one`, {
       hint: 'Issue a token for this gateway at its agent.',
     });
+  }
+  if (stored && token && stored.cluster !== token.cluster) {
+    throw new IsthmusError(
+      'conflict',
+      `${stateDir} is of cluster ${stored.cluster}, the token is for ${token.cluster}`,
+    );
   }
   if (stored && stored.instance !== replica) {
     throw new IsthmusError('conflict', `${stateDir} is the identity of gateway ${stored.instance}, not ${replica}`);
@@ -242,8 +249,8 @@ class Gateway implements GatewayIdentity {
       const due = !this.#held || clock.now() >= this.#renewAt;
       if (due && clock.monotonic() >= retryAt) {
         try {
-          if (this.#held) await this.#renew(this.#address(token, attempt));
-          else if (token) await this.#enroll(token, this.#address(token, attempt));
+          if (this.#svid.current || !token) await this.#renew(this.#address(token, attempt));
+          else await this.#enroll(token, this.#address(token, attempt));
           if (this.#problem !== undefined) log.info({}, 'identity is here after all');
           this.#problem = undefined;
           backoff.reset();
@@ -291,7 +298,9 @@ class Gateway implements GatewayIdentity {
     const { signal } = this.#stop;
     const { rootSha256, secret } = token;
     const anchor = await fetchPinnedAnchor({ address, rootSha256, timeoutMs: callTimeoutMs, signal });
-    if (!this.#holder) this.#useAnchors([anchor]);
+    // The token is the newest word of the operator: its anchor replaces one of an earlier life.
+    const [known] = this.#anchors;
+    if (!known || fingerprintOf(known) !== rootSha256) this.#useAnchors([anchor]);
     const credentials = channelCredentials({
       material: new Watchable({ anchors: [anchor] }),
       withIdentity: false,
@@ -346,6 +355,10 @@ class Gateway implements GatewayIdentity {
     const why = late?.detail ?? (path && !path.ok ? `${path.reason}: ${path.detail}` : 'it is for somebody else');
     throw new IsthmusError('corrupt', `The agent answered with an unusable certificate: ${why}`);
   }
+}
+
+function lastsBeyond({ chain }: GatewayState, now: number): boolean {
+  return now <= readCertificate(chain[0] ?? new Uint8Array()).notAfter;
 }
 
 function svidOf(id: SpiffeId, { chain, keyPem }: GatewayState): Svid {
