@@ -37,6 +37,8 @@ export interface ConfigServer {
   /** Implementation of `isthmus.v1.GatewayConfig`, for a gRPC server that verifies its callers. */
   readonly handlers: UntypedServiceImplementation;
   readonly gateways: Watch<ReadonlyMap<ReplicaName, ConnectedGateway>>;
+  /** Of the present table; empty while there is none. */
+  digest(): string;
   /** Ends all streams. */
   close(): Promise<void>;
 }
@@ -75,6 +77,10 @@ class TableServer implements ConfigServer {
       }),
       options.trustUpdate.subscribe(() => this.#advance()),
     ];
+  }
+
+  digest(): string {
+    return this.#encoded?.digest ?? '';
   }
 
   async close(): Promise<void> {

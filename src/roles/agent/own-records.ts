@@ -1,6 +1,24 @@
-import type { ClusterName } from '../../model/names.ts';
-import type { LinkRecord } from '../../model/record.ts';
-import type { GatewayReport, LinkReport } from '../../wire/gateway-report.ts';
+import type { ClusterName, ReplicaName } from '../../model/names.ts';
+import type { GatewayRecord, LinkRecord } from '../../model/record.ts';
+import type { GatewayAdvert, GatewayReport, LinkReport } from '../../wire/gateway-report.ts';
+
+export interface PresentGateway {
+  readonly instance: ReplicaName;
+  readonly advert: GatewayAdvert;
+  readonly report: GatewayReport | undefined;
+}
+
+/** Where one gateway of this cluster is reached, as it says itself. */
+export function gatewayRecord({ instance, advert, report }: PresentGateway): GatewayRecord {
+  return {
+    kind: 'gateway',
+    instance,
+    addresses: advert.addresses,
+    reachable: true,
+    draining: report?.draining ?? false,
+    version: advert.version,
+  };
+}
 
 /** 1, 2, 5, 10, 20, 50… ms: coarse on purpose, a record that changes with every ping would be written with every ping. */
 export function bucketOfRtt(rttMs: number): number {

@@ -1,0 +1,182 @@
+import { Server } from '@grpc/grpc-js';
+import { type AgentApi, agentRoutes } from '../admin/agent-api.ts';
+import { startReadOnly } from '../admin/io/read-only.ts';
+import { startAdmin } from '../admin/io/server.ts';
+import type { RoleIo } from '../cli/role-io.ts';
+import type { AgentConfig } from '../config/agent.ts';
+import { blame } from '../config/source.ts';
+import { createStateLock } from '../federation/io/state-lock.ts';
+import { IsthmusError, messageOf } from '../model/error.ts';
+import type { Hub } from '../model/ports/hub.ts';
+import { formatHostPort } from '../runtime/address.ts';
+import { systemClock } from '../runtime/io/clock.ts';
+import { ensurePrivateDir } from '../runtime/io/files.ts';
+import { type GrpcListener, listenGrpc } from '../runtime/io/grpc-server.ts';
+import type { ClusterCa } from '../trust/io/cluster-ca.ts';
+import { optionalPeer, type VerifiedPeer } from '../trust/io/call-identity.ts';
+import { createAgentApi } from './agent/agent-api.ts';
+import { obtainIdentity } from './agent/identity.ts';
+import { type RunningAgent, startRunning } from './agent/running.ts';
+import type { RoleContext } from './authority.ts';
+import { openHub } from './open-hub.ts';
+import { roleLog } from './role-log.ts';
+import { aborted, keepAlive, Started } from './shutdown.ts';
+
+/** A started agent. It may still wait for its identity. */
+export interface AgentRole {
+  readonly api: AgentApi;
+  readonly grpcPort: number;
+  readonly httpPort: number;
+  /** Resolves with all parts once there is an identity; rejects when there can be none. */
+  readonly running: Promise<RunningAgent>;
+  close(): Promise<void>;
+}
+
+type Listener = GrpcListener<VerifiedPeer | undefined>;
+
+/**
+ * Starts an agent: its sockets at once, everything else as soon as it has an identity.
+ * @throws IsthmusError naming the value of the file that is to blame; nothing is then left running
+ */
+export async function startAgent(config: AgentConfig, context: RoleContext): Promise<AgentRole> {
+  const { clock, log } = context;
+  const started = new Started(log);
+  const stop = new AbortController();
+  const startedAt = clock.monotonic();
+  let waitingFor: string | undefined = 'an identity';
+  let agent: RunningAgent | undefined;
+  let ca: ClusterCa | undefined;
+  let listener: Listener | undefined;
+  try {
+    await ensurePrivateDir(config.stateDir).catch((thrown: unknown) => {
+      throw blame(thrown, config.source, 'stateDir');
+    });
+    const hub = context.hub ?? (await openOwnHub(config, context, started));
+    const server = new Server({ 'grpc.max_receive_message_length': 8 << 20 });
+    listener = await listenGrpc<VerifiedPeer | undefined>({
+      listen: config.listen.grpc,
+      server,
+      material: () => ca?.listenerMaterial.current,
+      check: (chain) => {
+        if (!ca) throw new IsthmusError('unavailable', 'No identity yet');
+        return optionalPeer(ca.peerVerifier)(chain);
+      },
+      log,
+    }).catch((thrown: unknown) => {
+      throw blame(thrown, config.source, 'listen.grpc');
+    });
+    const opened = listener;
+    started.add('gRPC', () => opened.close());
+    const addresses = config.advertise.map((address) =>
+      formatHostPort(address.port === 0 ? { ...address, port: opened.port } : address),
+    );
+    const api = createAgentApi({
+      config,
+      hubName: hub.name,
+      clock,
+      startedAt,
+      addresses: () => addresses,
+      running: () => agent,
+      waitingFor: () => waitingFor,
+    });
+    const routes = agentRoutes(api);
+    const http = await startReadOnly({ listen: config.listen.http, routes, log }).catch((thrown: unknown) => {
+      throw blame(thrown, config.source, 'listen.http');
+    });
+    started.add('read-only API', () => http.close());
+    const admin = await startAdmin({ socketPath: config.admin, routes, log }).catch((thrown: unknown) => {
+      throw blame(thrown, config.source, 'admin');
+    });
+    started.add('admin socket', () => admin.close());
+
+    const lead = async (): Promise<RunningAgent> => {
+      await holdState(config, { context, started, signal: stop.signal, onWait: (text) => (waitingFor = text) });
+      ca = await obtainIdentity(config, { clock, log, signal: stop.signal, onWait: (text) => (waitingFor = text) });
+      if (!ca) throw new IsthmusError('cancelled', 'Stopped before there was an identity');
+      const identity = ca;
+      started.add('identity', () => identity.close());
+      started.add(
+        'trust',
+        identity.trust.subscribe(() => opened.recheck()),
+      );
+      const importHost = '127.0.0.1';
+      agent = await startRunning({ config, ca, hub, server, listener: () => listener, importHost, clock, log });
+      const parts = agent;
+      started.add('agent', () => parts.close());
+      waitingFor = undefined;
+      log.info({ cluster: ca.cluster, grpc: opened.port, http: http.port, hub: hub.name }, 'agent is up');
+      return agent;
+    };
+    const running = lead();
+    // Whoever awaits `running` sees the failure; nobody has to.
+    running.catch(() => undefined);
+    return {
+      api,
+      grpcPort: opened.port,
+      httpPort: http.port,
+      running,
+      async close(): Promise<void> {
+        stop.abort(new IsthmusError('cancelled', 'The agent stops'));
+        await running.catch(() => undefined);
+        await started.end();
+      },
+    };
+  } catch (thrown) {
+    await started.end();
+    throw thrown;
+  }
+}
+
+async function openOwnHub(config: AgentConfig, { clock, log }: RoleContext, started: Started): Promise<Hub> {
+  const hub = await openHub(config.hub, { source: config.source, clock, log });
+  started.add('hub', () => hub.close());
+  return hub;
+}
+
+interface HoldContext {
+  readonly context: RoleContext;
+  readonly started: Started;
+  readonly signal: AbortSignal;
+  readonly onWait: (waitingFor: string) => void;
+}
+
+/** One process per state directory; the lock is the leader's mark as well. */
+async function holdState(config: AgentConfig, { context, started, signal, onWait }: HoldContext): Promise<void> {
+  const elector = createStateLock({
+    stateDir: config.stateDir,
+    clock: context.clock,
+    onWait: () => {
+      onWait(`the lock of ${config.stateDir}, which another process holds`);
+      context.log.warn({ stateDir: config.stateDir }, 'another process leads; standing by');
+    },
+  });
+  const held = await elector.acquire(signal);
+  started.add('state lock', () => held.release());
+}
+
+/** `isthmus agent`: runs until `io.signal` aborts. */
+export async function runAgent(config: AgentConfig, io: RoleIo): Promise<number> {
+  const log = roleLog('agent', config.log, io);
+  const release = keepAlive();
+  try {
+    const role = await startAgent(config, { clock: systemClock, log });
+    const failed = role.running.then(
+      () => aborted(io.signal),
+      (thrown: unknown) => {
+        if (!io.signal.aborted) throw thrown;
+      },
+    );
+    try {
+      await Promise.race([aborted(io.signal), failed]);
+    } catch (thrown) {
+      log.error({ reason: messageOf(thrown) }, 'cannot run');
+      await role.close();
+      throw thrown;
+    }
+    log.info({}, 'stopping');
+    await role.close();
+    return 0;
+  } finally {
+    release();
+  }
+}

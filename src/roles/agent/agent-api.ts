@@ -1,0 +1,198 @@
+import type { AgentApi } from '../../admin/agent-api.ts';
+import type { AgentConfig } from '../../config/agent.ts';
+import { IsthmusError } from '../../model/error.ts';
+import type { Clock } from '../../model/ports/clock.ts';
+import type { AgentStatus, DependencyStatus } from '../../model/status.ts';
+import type { Freshness } from '../../model/view.ts';
+import { formatHostPort } from '../../runtime/address.ts';
+import { version } from '../version.ts';
+import type { RunningAgent } from './running.ts';
+import { explain } from './status/explain.ts';
+import type { AgentFacts } from './status/facts.ts';
+import { clusterRows, gatewayRows, linkRows } from './status/members.ts';
+import { serviceDetail, serviceRows } from './status/services.ts';
+
+export interface AgentApiContext {
+  readonly config: AgentConfig;
+  readonly hubName: string;
+  readonly clock: Clock;
+  readonly startedAt: number;
+  /** Where gateways reach this agent. */
+  readonly addresses: () => readonly string[];
+  readonly running: () => RunningAgent | undefined;
+  /** What the start still waits for; undefined once it runs. */
+  readonly waitingFor: () => string | undefined;
+}
+
+/** Answers of the admin API, at any phase of an agent's life. */
+export function createAgentApi(context: AgentApiContext): AgentApi {
+  const { config, clock, running } = context;
+  const facts = (): AgentFacts => factsOf(config, running(), clock.now());
+  return {
+    status: () => agentStatus(context),
+    clusters: () => clusterRows(facts()),
+    links: () => linkRows(facts()),
+    services: () => serviceRows(facts()),
+    service(key) {
+      const agent = running();
+      return agent && serviceDetail(facts(), key, agent.rates);
+    },
+    gateways: () => gatewayRows(facts()),
+    explain({ from, service, port }) {
+      if (from !== undefined && from !== config.cluster) {
+        throw new IsthmusError('invalid', `This is the agent of ${config.cluster}: it cannot explain for '${from}'`, {
+          hint: `Ask the agent of ${from}: --server <its admin socket>`,
+        });
+      }
+      return explain(facts(), { service, port });
+    },
+    issueGatewayToken({ gateway, ttlMs }) {
+      const agent = running();
+      if (!agent) throw new IsthmusError('unavailable', `Not ready to issue: waiting for ${context.waitingFor()}`);
+      return agent.ca.issueGatewayToken({
+        gateway,
+        addresses: context.addresses(),
+        ...(ttlMs !== undefined && { ttlMs }),
+      });
+    },
+  };
+}
+
+function factsOf(config: AgentConfig, agent: RunningAgent | undefined, now: number): AgentFacts {
+  const self = config.cluster;
+  return {
+    self,
+    now,
+    view: agent?.mesh.view.current ?? { self, revision: 0, clusters: new Map(), services: new Map() },
+    roster: agent?.ca.trust.current?.roster,
+    table: agent?.mesh.table.current ?? { self, services: new Map(), clusters: new Map() },
+    tableDigest: agent?.gateways.digest() ?? '',
+    gateways: [...(agent?.gateways.gateways.current.values() ?? [])].map((gateway) => ({
+      instance: gateway.instance,
+      address: gateway.advert.addresses.map(({ address, port }) => formatHostPort({ host: address, port })).join(','),
+      connectedAt: gateway.connectedAt,
+      ackedDigest: gateway.ackedDigest,
+      report: gateway.report,
+    })),
+  };
+}
+
+function agentStatus(context: AgentApiContext): AgentStatus {
+  const { config, clock } = context;
+  const agent = context.running();
+  const facts = factsOf(config, agent, clock.now());
+  const hub = hubStatus(context, agent);
+  const authority = authorityStatus(context, agent);
+  return {
+    kind: 'agent',
+    cluster: config.cluster,
+    ...(agent && { federationDomain: agent.ca.federationDomain }),
+    replica: config.replica,
+    leader: agent !== undefined,
+    version,
+    uptimeMs: clock.monotonic() - context.startedAt,
+    hub,
+    authority,
+    identity: identityStatus(agent, clock.now()),
+    publisher: publisherStatus(agent, clock.now()),
+    members: memberCounts(facts),
+    gateways: {
+      connected: facts.gateways.length,
+      ready: facts.gateways.filter(({ report }) => report?.ready).length,
+    },
+    services: {
+      exported: agent ? [...agent.source.current.services.values()].filter((service) => service.exported).length : 0,
+      imported: facts.table.services.size,
+    },
+    waitingFor: waitingFor(context, agent, hub),
+    warnings: warnings(agent, authority),
+  };
+}
+
+function hubStatus(context: AgentApiContext, agent: RunningAgent | undefined): DependencyStatus {
+  const status = agent?.reader.hubStatus.current;
+  if (!status) return { name: context.hubName, connected: false, forMs: 0 };
+  return {
+    name: status.name,
+    connected: status.connected,
+    forMs: Math.max(0, context.clock.now() - status.since),
+    ...(status.lastError !== undefined && { lastError: status.lastError }),
+  };
+}
+
+function authorityStatus(context: AgentApiContext, agent: RunningAgent | undefined): AgentStatus['authority'] {
+  const name = context.config.authority.map(formatHostPort).join(',') || 'as the join token said';
+  if (!agent) return { name, connected: false, forMs: 0 };
+  const { authority, rosterSequence, rosterIssuedAt } = agent.ca.status();
+  return {
+    name,
+    connected: authority.connected,
+    forMs: Math.max(0, context.clock.monotonic() - authority.since),
+    ...(authority.problem !== undefined && { lastError: authority.problem }),
+    ...(rosterSequence > 0 && {
+      rosterSequence,
+      rosterAgeMs: Math.max(0, context.clock.now() - rosterIssuedAt),
+    }),
+  };
+}
+
+function identityStatus(agent: RunningAgent | undefined, now: number): AgentStatus['identity'] {
+  if (!agent) return {};
+  const { intermediateNotAfter, agentSvidNotAfter, sealNotAfter } = agent.ca.status();
+  return {
+    intermediateExpiresInMs: intermediateNotAfter - now,
+    ...(agentSvidNotAfter !== undefined && { agentExpiresInMs: agentSvidNotAfter - now }),
+    ...(sealNotAfter !== undefined && { sealExpiresInMs: sealNotAfter - now }),
+  };
+}
+
+function publisherStatus(agent: RunningAgent | undefined, now: number): AgentStatus['publisher'] {
+  const status = agent?.publisher.status.current;
+  if (!status) return { pending: true };
+  const problems = [
+    ...(status.state === 'superseded' ? ['a newer writer of this cluster was seen; this one has stopped'] : []),
+    ...(status.lastError !== undefined ? [status.lastError] : []),
+    ...[...status.refused].map(([key, why]) => `${key}: ${why}`),
+  ];
+  return {
+    ...(status.epoch > 0 && { epoch: status.epoch, revision: status.revision }),
+    pending: !status.settled,
+    ...(status.state === 'publishing' && { committedAgoMs: Math.max(0, now - status.since) }),
+    ...(problems.length > 0 && { problem: problems.join('; ') }),
+  };
+}
+
+function memberCounts(facts: AgentFacts): AgentStatus['members'] {
+  const counts: Record<Freshness, number> = { live: 0, suspect: 0, dead: 0, unknown: 0 };
+  for (const row of clusterRows(facts)) if (row.state === 'active') counts[row.freshness] += 1;
+  return counts;
+}
+
+function waitingFor(context: AgentApiContext, agent: RunningAgent | undefined, hub: DependencyStatus): string[] {
+  if (!agent) return [context.waitingFor() ?? 'its start'];
+  const waits: string[] = [];
+  if (!agent.ca.trust.current) waits.push('the roster of the authority');
+  if (!hub.connected) waits.push(`the hub ${hub.name}${hub.lastError === undefined ? '' : `: ${hub.lastError}`}`);
+  const { state, waitingFor: publisherWaits } = agent.publisher.status.current;
+  if (state === 'waiting') waits.push(publisherWaits ?? 'a first write to the hub');
+  if (!agent.source.current.synced) waits.push('the first health check of its services');
+  if (agent.gateways.gateways.current.size === 0) waits.push('a gateway to connect');
+  return waits;
+}
+
+function warnings(agent: RunningAgent | undefined, authority: AgentStatus['authority']): string[] {
+  if (!agent) return [];
+  const found: string[] = [];
+  if (!authority.connected) {
+    found.push(`the authority is not reachable (${authority.lastError ?? 'no answer'}): everything runs on without it`);
+  }
+  const { renewalProblem } = agent.ca.status();
+  if (renewalProblem !== undefined) found.push(`the intermediate could not be renewed: ${renewalProblem}`);
+  for (const refusal of agent.reader.refusals()) {
+    found.push(`${refusal.cluster}: ${refusal.reason}, ${refusal.count} times: ${refusal.detail}`);
+  }
+  if (agent.importPorts.exhausted.length > 0) {
+    found.push(`no import port left for ${agent.importPorts.exhausted.join(', ')}: widen importPorts`);
+  }
+  return found;
+}

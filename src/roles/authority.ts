@@ -1,0 +1,144 @@
+import { startAdmin } from '../admin/io/server.ts';
+import { type AuthorityApi, authorityRoutes } from '../admin/authority-api.ts';
+import type { RoleIo } from '../cli/role-io.ts';
+import { formatHostPort } from '../runtime/address.ts';
+import type { AuthorityConfig } from '../config/authority.ts';
+import { blame } from '../config/source.ts';
+import { IsthmusError } from '../model/error.ts';
+import type { Clock } from '../model/ports/clock.ts';
+import type { Hub } from '../model/ports/hub.ts';
+import type { Log } from '../model/ports/log.ts';
+import type { AuthorityStatus, ClusterRow } from '../model/status.ts';
+import type { RosterEntry } from '../model/trust.ts';
+import { systemClock } from '../runtime/io/clock.ts';
+import { type Authority, openAuthority } from '../trust/io/authority.ts';
+import { openHub } from './open-hub.ts';
+import { roleLog } from './role-log.ts';
+import { aborted, keepAlive, Started } from './shutdown.ts';
+import { version } from './version.ts';
+
+export interface AuthorityRole {
+  readonly authority: Authority;
+  close(): Promise<void>;
+}
+
+export interface RoleContext {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Instead of the configured one; not closed with the role. */
+  readonly hub?: Hub;
+}
+
+/** Starts the authority with its admin socket. @throws IsthmusError; nothing is then left running */
+export async function startAuthority(config: AuthorityConfig, context: RoleContext): Promise<AuthorityRole> {
+  const { clock, log, hub: given } = context;
+  const started = new Started(log);
+  try {
+    let hub = given;
+    if (!hub && config.hub) {
+      hub = await openHub(config.hub, { source: config.source, clock, log });
+      started.add('hub', () => hub?.close());
+    }
+    const authority = await openAuthority({
+      stateDir: config.stateDir,
+      listen: config.listen,
+      ...(config.passphraseFile !== undefined && { passphraseFile: config.passphraseFile }),
+      clock,
+      log,
+      ...(hub && { hub }),
+    }).catch((thrown: unknown) => {
+      throw blamed(thrown, config);
+    });
+    started.add('authority', () => authority.close());
+    if (authority.federationDomain !== config.federationDomain) {
+      const message = `The authority in ${config.stateDir} is that of ${authority.federationDomain}: current value is '${config.federationDomain}'`;
+      throw blame(new IsthmusError('invalid', message), config.source, 'federationDomain');
+    }
+    const api = authorityApi(authority, { config, clock, hub, startedAt: clock.monotonic() });
+    const admin = await startAdmin({ socketPath: config.admin, routes: authorityRoutes(api), log });
+    started.add('admin socket', () => admin.close());
+    return { authority, close: () => started.end() };
+  } catch (thrown) {
+    await started.end();
+    throw thrown;
+  }
+}
+
+/** A port in use and a passphrase that is wrong are values of the file. */
+function blamed(thrown: unknown, config: AuthorityConfig): unknown {
+  const error = IsthmusError.from(thrown);
+  if (error.code === 'conflict') return blame(error, config.source, 'listen');
+  if (error.code === 'denied' && config.passphraseFile !== undefined) {
+    return blame(error, config.source, 'passphraseFile');
+  }
+  return thrown;
+}
+
+interface ApiContext {
+  readonly config: AuthorityConfig;
+  readonly clock: Clock;
+  readonly hub: Hub | undefined;
+  readonly startedAt: number;
+}
+
+function authorityApi(authority: Authority, { config, clock, hub, startedAt }: ApiContext): AuthorityApi {
+  // A configured port 0 is known only now.
+  const addresses = config.advertise.map((address) =>
+    formatHostPort(address.port === 0 ? { ...address, port: authority.port } : address),
+  );
+  return {
+    status(): AuthorityStatus {
+      const status = authority.status();
+      const count = (state: RosterEntry['state']): number => status.clusters.filter((c) => c.state === state).length;
+      return {
+        kind: 'authority',
+        federationDomain: status.federationDomain,
+        version,
+        uptimeMs: clock.monotonic() - startedAt,
+        addresses,
+        rosterSequence: status.rosterSequence,
+        clusters: { active: count('active'), suspended: count('suspended'), revoked: count('revoked') },
+        openTokens: 0,
+        ...(hub && {
+          hub: {
+            name: hub.name,
+            connected: status.hubProblem === undefined,
+            forMs: 0,
+            ...(status.hubProblem !== undefined && { lastError: status.hubProblem }),
+          },
+        }),
+        waitingFor: status.hubProblem === undefined ? [] : [`hub ${hub?.name}: ${status.hubProblem}`],
+        warnings: [],
+      };
+    },
+    clusters: () =>
+      [...authority.roster.current.clusters.values()].map(
+        (entry): ClusterRow => ({
+          cluster: entry.cluster,
+          self: false,
+          state: entry.state,
+          freshness: 'unknown',
+          trustDomain: entry.trustDomain,
+          services: 0,
+          gateways: 0,
+        }),
+      ),
+    issueClusterToken: ({ cluster, ttlMs }) =>
+      authority.issueToken({ cluster, addresses, ...(ttlMs !== undefined && { ttlMs }) }),
+  };
+}
+
+/** `isthmus authority`: runs until `io.signal` aborts. */
+export async function runAuthority(config: AuthorityConfig, io: RoleIo): Promise<number> {
+  const log = roleLog('authority', config.log, io);
+  const release = keepAlive();
+  try {
+    const role = await startAuthority(config, { clock: systemClock, log });
+    await aborted(io.signal);
+    log.info({}, 'stopping');
+    await role.close();
+    return 0;
+  } finally {
+    release();
+  }
+}

@@ -1,0 +1,173 @@
+import type { RoleIo } from '../cli/role-io.ts';
+import type { GatewayConfig } from '../config/gateway.ts';
+import { blame } from '../config/source.ts';
+import { connectConfig, type ConfigClient } from '../gateway/io/config-client.ts';
+import { type Gateway, startGateway } from '../gateway/io/gateway.ts';
+import type { AccessLog } from '../gateway/access-log.ts';
+import { IsthmusError } from '../model/error.ts';
+import type { Clock } from '../model/ports/clock.ts';
+import type { Log } from '../model/ports/log.ts';
+import type { GatewayAddress } from '../model/record.ts';
+import { step } from '../policy/shares.ts';
+import { formatHostPort } from '../runtime/address.ts';
+import { systemClock } from '../runtime/io/clock.ts';
+import { ensurePrivateDir, readFileIfPresent, readSecretFile } from '../runtime/io/files.ts';
+import { type GatewayIdentity, openGatewayIdentity } from '../trust/io/gateway-identity.ts';
+import { roleLog } from './role-log.ts';
+import { aborted, keepAlive, Started } from './shutdown.ts';
+import { version } from './version.ts';
+
+export interface GatewayContext {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly accessLog?: AccessLog;
+}
+
+/** A started gateway. It may still wait for its identity or its routes. */
+export interface GatewayRole {
+  readonly gateway: Gateway;
+  readonly identity: GatewayIdentity;
+  readonly config: ConfigClient;
+  /** Lets connections in progress finish, then ends everything. */
+  drain(): Promise<void>;
+  /** Ends everything at once. */
+  close(): Promise<void>;
+}
+
+/** Starts a gateway. @throws IsthmusError naming the value of the file that is to blame; nothing is then left running */
+export async function startGatewayRole(config: GatewayConfig, context: GatewayContext): Promise<GatewayRole> {
+  const { clock, log, accessLog } = context;
+  const started = new Started(log);
+  try {
+    await ensurePrivateDir(config.stateDir).catch((thrown: unknown) => {
+      throw blame(thrown, config.source, 'stateDir');
+    });
+    const identity = await openIdentity(config, { clock, log });
+    started.add('identity', () => identity.close());
+    let gateway: Gateway | undefined;
+    const client = await connectConfig({
+      addresses: identity.agentAddresses,
+      credentials: identity.credentials,
+      stateDir: config.stateDir,
+      self: identity.cluster,
+      advert: () => gateway && { addresses: advertised(config, gateway), version },
+      report: () => gateway?.report(),
+      onTrust: (update) => identity.acceptTrust(update),
+      clock,
+      log,
+    });
+    started.add('config client', () => client.close());
+    gateway = await startGateway({
+      cluster: identity.cluster,
+      instance: identity.instance,
+      listen: { hbone: config.listen.hbone, importHost: config.listen.imports, health: config.listen.health },
+      svid: identity.svid,
+      trust: identity.trust,
+      verifier: identity.verifier,
+      table: client.table,
+      step,
+      clock,
+      log,
+      limits: config.limits,
+      tableStatus: () => identity.waitingFor() ?? client.status(),
+      tableDigest: () => client.digest(),
+      version,
+      ...(accessLog && { accessLog }),
+    }).catch((thrown: unknown) => {
+      throw blamedPort(thrown, config);
+    });
+    const running = gateway;
+    started.add('gateway', () => running.close());
+    started.add(
+      'readiness',
+      running.ready.subscribe(() => client.reportNow()),
+    );
+    return {
+      gateway: running,
+      identity,
+      config: client,
+      async drain(): Promise<void> {
+        const drained = running.drain(config.drainTimeoutMs);
+        client.reportNow();
+        await drained;
+        await started.end();
+      },
+      close: () => started.end(),
+    };
+  } catch (thrown) {
+    await started.end();
+    throw thrown;
+  }
+}
+
+async function openIdentity(config: GatewayConfig, { clock, log }: GatewayContext): Promise<GatewayIdentity> {
+  const { stateDir, replica, join } = config;
+  // A used token may be gone from the disk: it matters only as long as there is no identity.
+  const there = join && (await readFileIfPresent(join.tokenFile)) !== undefined;
+  try {
+    const token = there ? (await readSecretFile(join.tokenFile)).toString('utf8').trim() : undefined;
+    return await openGatewayIdentity({
+      stateDir,
+      replica,
+      agentAddresses: config.agent.map(formatHostPort),
+      clock,
+      log,
+      ...(token !== undefined && { token }),
+    });
+  } catch (thrown) {
+    const error = IsthmusError.from(thrown);
+    if (join && !there) {
+      const missing = new IsthmusError(
+        'invalid',
+        `there is no file ${join.tokenFile}, and no identity in ${stateDir}`,
+        {
+          cause: thrown,
+          hint: `isthmus token issue --gateway ${replica} > ${join.tokenFile}`,
+        },
+      );
+      throw blame(missing, config.source, 'join.tokenFile');
+    }
+    throw blame(error, config.source, error.code === 'conflict' ? 'replica' : 'join.tokenFile');
+  }
+}
+
+/** A configured port 0 is known only once it listens. */
+function advertised(config: GatewayConfig, gateway: Gateway): readonly GatewayAddress[] {
+  return config.advertise.map(({ address, port }) => ({
+    address,
+    port: port === 0 ? gateway.hbonePort : port,
+    kind: 'instance',
+    instances: 1,
+  }));
+}
+
+/** Which listener a port in use was meant for. */
+function blamedPort(thrown: unknown, config: GatewayConfig): unknown {
+  const { message } = IsthmusError.from(thrown);
+  const { hbone, health } = config.listen;
+  const path = [
+    { name: 'listen.hbone', address: hbone },
+    { name: 'listen.health', address: health },
+  ].find(({ address }) => message.includes(`${address.host}:${address.port}`))?.name;
+  return path === undefined ? thrown : blame(thrown, config.source, path);
+}
+
+/** `isthmus gateway`: runs until `io.signal` aborts, then drains. */
+export async function runGateway(config: GatewayConfig, io: RoleIo): Promise<number> {
+  const log = roleLog('gateway', config.log, io);
+  const release = keepAlive();
+  try {
+    const role = await startGatewayRole(config, {
+      clock: systemClock,
+      log,
+      accessLog: (entry) => log.info(entry, 'connection'),
+    });
+    log.info({ cluster: role.identity.cluster, hbone: role.gateway.hbonePort }, 'gateway is up');
+    await aborted(io.signal);
+    log.info({}, 'draining');
+    await role.drain();
+    return 0;
+  } finally {
+    release();
+  }
+}

@@ -1,0 +1,37 @@
+import { readFile } from 'node:fs/promises';
+import type { HubConfig } from '../config/hub.ts';
+import { readConfiguredSecret } from '../config/io/load.ts';
+import { blame, type ConfigSource } from '../config/source.ts';
+import { createEmbeddedHub } from '../federation/io/embedded-hub.ts';
+import { openRedisHub } from '../federation/io/redis-hub/open-redis-hub.ts';
+import type { Clock } from '../model/ports/clock.ts';
+import type { Hub } from '../model/ports/hub.ts';
+import type { Log } from '../model/ports/log.ts';
+
+export interface OpenHubContext {
+  readonly source: ConfigSource | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The hub that a configuration names. @throws IsthmusError naming the value whose file cannot be read */
+export async function openHub(config: HubConfig, { source, clock, log }: OpenHubContext): Promise<Hub> {
+  if (config.url === 'memory') return createEmbeddedHub();
+  const { url, prefix, username, passwordFile, caFile } = config;
+  const password = passwordFile && (await readConfiguredSecret(passwordFile, source, 'hub.passwordFile'));
+  let ca: Buffer | undefined;
+  try {
+    ca = caFile === undefined ? undefined : await readFile(caFile);
+  } catch (thrown) {
+    throw blame(thrown, source, 'hub.caFile');
+  }
+  return openRedisHub({
+    url,
+    prefix,
+    clock,
+    log,
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+    ...(ca !== undefined && { ca }),
+  });
+}
