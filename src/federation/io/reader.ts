@@ -76,17 +76,17 @@ export async function startReader(options: ReaderOptions): Promise<Reader> {
 const parallelSyncs = 8;
 /** Changes of one partition reach the disk together within so many ms. */
 const saveDelayMs = 1000;
-/** After a hint that led to nothing, and its successors: no further look before so many ms. */
-const fruitlessPauseMs = 50;
-const maxFruitlessPauseMs = 2000;
+/** After a hint that promised too much no other is followed before so many ms; twice as many after the next one. */
+const firstPauseMs = 50;
+const maxPauseMs = 2000;
 
 interface Member {
   readonly follower: PartitionFollower;
   readonly file: LazyFile;
   /** Newest version that a hint or head spoke of; nothing proves a hint. */
   promised: Version | undefined;
-  /** Hints in a row that led to nothing. */
-  fruitless: number;
+  /** In a row. */
+  brokenPromises: number;
   /** Monotonic ms before which hints are not followed at once. */
   quietUntil: number;
   later: Timer | undefined;
@@ -198,7 +198,14 @@ class PartitionsReader implements Reader {
       clock,
       log,
     });
-    this.#members.set(cluster, { follower, file, promised: undefined, fruitless: 0, quietUntil: 0, later: undefined });
+    this.#members.set(cluster, {
+      follower,
+      file,
+      promised: undefined,
+      brokenPromises: 0,
+      quietUntil: 0,
+      later: undefined,
+    });
     if (this.#hubUpSince !== undefined) this.#queue.add(cluster);
   }
 
@@ -226,7 +233,8 @@ class PartitionsReader implements Reader {
     try {
       const news = await member.follower.sync(promised);
       this.#hubAnswered();
-      this.#rest(member, promised !== undefined && !news);
+      const { version } = member.follower;
+      this.#rest(member, promised !== undefined && (!version || compareVersions(version, promised) < 0));
       if (news) member.file.touch();
     } catch (thrown) {
       this.#hubFailed(thrown);
@@ -234,11 +242,11 @@ class PartitionsReader implements Reader {
     this.#show();
   }
 
-  /** Hints are not sealed: one who cries wolf is heard less often. */
-  #rest(member: Member, fruitless: boolean): void {
-    member.fruitless = fruitless ? Math.min(member.fruitless + 1, 16) : 0;
-    if (!fruitless) return;
-    const pauseMs = Math.min(maxFruitlessPauseMs, fruitlessPauseMs * 2 ** (member.fruitless - 1));
+  /** Hints are not sealed: who promises what the hub does not have is heard less often. */
+  #rest(member: Member, broken: boolean): void {
+    member.brokenPromises = broken ? Math.min(member.brokenPromises + 1, 16) : 0;
+    if (!broken) return;
+    const pauseMs = Math.min(maxPauseMs, firstPauseMs * 2 ** (member.brokenPromises - 1));
     member.quietUntil = this.#options.clock.monotonic() + pauseMs;
   }
 

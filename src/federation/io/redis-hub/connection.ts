@@ -23,6 +23,9 @@ export const defaultRedisTimings: RedisTimings = {
   pingMs: 2000,
 };
 
+/** Grace in ms for the end of a connection. */
+const disconnectMs = 50;
+
 export interface ConnectionOptions {
   readonly address: RedisAddress;
   readonly username?: string | undefined;
@@ -54,6 +57,8 @@ export function connectRedis(options: ConnectionOptions, role: 'commands' | 'hin
     connectTimeout: timings.connectTimeoutMs,
     socketTimeout: timings.commandTimeoutMs * 2,
     keepAlive: 5000,
+    // A connection that does not end by itself is destroyed after so long; the library's own timer keeps the process up.
+    disconnectTimeout: disconnectMs,
     retryStrategy: (attempt: number): number => {
       const nominal = Math.min(timings.maxReconnectMs, 50 * 2 ** Math.min(attempt, 16));
       return nominal / 2 + (nominal / 2) * clock.random();
@@ -95,5 +100,20 @@ export function firstContact(client: Redis): Promise<void> {
       resolve();
     };
     client.on('ready', done).on('close', done).on('end', done);
+  });
+}
+
+/** Ends a connection for good. Resolves when it is gone, soon in any case. */
+export function endConnection(client: Redis, clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      timer.cancel();
+      client.off('end', done);
+      resolve();
+    };
+    const timer = clock.schedule(2 * disconnectMs, done);
+    client.on('end', done);
+    client.disconnect();
+    if (client.status === 'end') done();
   });
 }

@@ -3,9 +3,10 @@ import type { Clock, Timer } from '../../../model/ports/clock.ts';
 import type { Log } from '../../../model/ports/log.ts';
 import { messageOf } from '../../../model/error.ts';
 import { anythingHint } from '../../hint.ts';
+import { endConnection } from './connection.ts';
 
 export interface HintSubscription {
-  close(): void;
+  close(): Promise<void>;
 }
 
 export interface HintOptions {
@@ -50,10 +51,10 @@ export function subscribeHints(options: HintOptions): HintSubscription {
   if (client.status === 'ready') ready();
   timer = clock.schedule(pingMs, beat);
   return {
-    close(): void {
+    async close(): Promise<void> {
       closed = true;
       timer?.cancel();
-      client.disconnect();
+      await endConnection(client, clock);
     },
   };
 }

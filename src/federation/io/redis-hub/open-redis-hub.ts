@@ -9,6 +9,7 @@ import {
   type ConnectionOptions,
   connectRedis,
   defaultRedisTimings,
+  endConnection,
   firstContact,
   type RedisTimings,
 } from './connection.ts';
@@ -180,8 +181,7 @@ class RedisHub implements Hub {
     if (this.#closed) return;
     this.#closed = true;
     this.#listeners.clear();
-    this.#hints?.close();
-    this.#client.disconnect();
+    await Promise.all([this.#hints?.close(), endConnection(this.#client, this.#connection.clock)]);
   }
 
   #listen(): HintSubscription {

@@ -1,0 +1,477 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createEmbeddedHub } from '../../src/federation/io/embedded-hub.ts';
+import type { PartitionView } from '../../src/federation/partition-view.ts';
+import { IsthmusError } from '../../src/model/error.ts';
+import type { ClusterName } from '../../src/model/names.ts';
+import type { Commit, CommitResult, Hub } from '../../src/model/ports/hub.ts';
+import type { Sealer } from '../../src/model/ports/seal.ts';
+import type { ExportRecord } from '../../src/model/record.ts';
+import { Watchable } from '../../src/runtime/watchable.ts';
+import { digestOf } from '../../src/wire/digest.ts';
+import { decodeHead, encodeDelta, encodeHead } from '../../src/wire/partition.ts';
+import { encodeRecord } from '../../src/wire/record.ts';
+import { decodeSeal } from '../../src/wire/seal.ts';
+import { east, entryOf, eventually, exportOf, gatewayOf, keyed, south, trustOf, west } from './support/federation.ts';
+import { Site } from './support/site.ts';
+
+type Partitions = ReadonlyMap<ClusterName, PartitionView>;
+
+const web = 'export/shop/web';
+const db = 'export/shop/db';
+
+function kindAt(partitions: Partitions, key: string, cluster: ClusterName = east): string | undefined {
+  return partitions.get(cluster)?.records.get(key)?.kind;
+}
+
+function readyAt(partitions: Partitions, key: string): number | undefined {
+  const record = partitions.get(east)?.records.get(key);
+  return record?.kind === 'export' ? record.endpoints.ready : undefined;
+}
+
+function withReady(ready: number): ExportRecord {
+  return exportOf('shop/web', { endpoints: { total: 1000, ready } });
+}
+
+/** The hub with some methods replaced. */
+function altered(hub: Hub, change: Partial<Hub>): Hub {
+  return new Proxy(hub, {
+    get: (target, name: keyof Hub) => {
+      const member = change[name] ?? target[name];
+      return typeof member === 'function' ? member.bind(target) : member;
+    },
+  });
+}
+
+interface Forgery {
+  readonly partition?: ClusterName;
+  readonly cluster?: ClusterName;
+  readonly epoch: number;
+  readonly revision: number;
+  /** What is signed… */
+  readonly values: ReadonlyMap<string, Uint8Array>;
+  /** …and what is stored, if that is something else. */
+  readonly stored?: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Writes what a legitimate or illegitimate writer might, at any version. */
+async function forge(hub: Hub, sealer: Sealer, forgery: Forgery): Promise<void> {
+  const { partition = east, cluster = east, epoch, revision, values, stored = values } = forgery;
+  const sealed = sealer.seal(
+    'head',
+    encodeHead({ cluster, epoch, revision, count: values.size, digest: digestOf(values), schema: 1, writtenAt: 0 }),
+  );
+  await hub.writeChain(partition, sealer.chainId, sealer.chain);
+  const [expectedHead] = await hub.readHeads([partition]);
+  const hint = `${partition} ${epoch} ${revision}`;
+  await hub.commit(partition, { expectedHead, head: sealed, records: stored, snapshot: true, delta: undefined, hint });
+}
+
+async function headOf(hub: Hub, cluster: ClusterName = east): Promise<ReturnType<typeof decodeHead>> {
+  const [sealed] = await hub.readHeads([cluster]);
+  assert.ok(sealed, 'the hub holds no head');
+  return decodeHead(decodeSeal(sealed).payload);
+}
+
+test('an export of one cluster is seen by the others, with its gateway, verified and live', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const reader = await site.reader(west);
+  const publisher = await site.publisher(east);
+  publisher.publish(keyed(exportOf('shop/web'), gatewayOf('gw-0')), { synced: true });
+  const seen = await eventually(
+    reader.partitions,
+    (p) => p.get(east)?.freshness === 'live' && kindAt(p, web) === 'export',
+  );
+  assert.deepEqual(seen.get(east)?.records, publisher.own.current.records);
+  assert.equal(seen.get(east)?.epoch, publisher.status.current.epoch);
+  assert.equal(kindAt(seen, 'gateway/gw-0'), 'gateway');
+  assert.equal(seen.has(west), false);
+  assert.equal(reader.hubStatus.current.connected, true);
+  assert.deepEqual(reader.refusals(), []);
+  await eventually(publisher.status, (status) => status.settled && status.state === 'publishing');
+});
+
+test('publish: what did not change is not written again, and keeps its object for readers', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const commits: Commit[] = [];
+  const hub = altered(site.hub, {
+    commit(this: Hub, partition, commit): Promise<CommitResult> {
+      commits.push(commit);
+      return site.hub.commit(partition, commit);
+    },
+  });
+  const reader = await site.reader(west);
+  const publisher = await site.publisher(east, { hub });
+  publisher.publish(keyed(exportOf('shop/web'), exportOf('shop/db')), { synced: true });
+  const first = await eventually(reader.partitions, (p) => kindAt(p, db) === 'export');
+  publisher.publish(keyed(exportOf('shop/web'), exportOf('shop/db')), { synced: true });
+  publisher.publish(keyed(withReady(7), exportOf('shop/db')), { synced: true });
+  const second = await eventually(reader.partitions, (p) => readyAt(p, web) === 7);
+  assert.deepEqual(
+    commits.map((commit) => [...commit.records.keys()]),
+    [[web, db], [web]],
+  );
+  assert.ok((commits[1]?.delta?.length ?? 0) < 1000);
+  assert.equal(second.get(east)?.records.get(db), first.get(east)?.records.get(db));
+});
+
+test('publish: an export that is not desired any more becomes a tombstone; a gateway just goes', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const reader = await site.reader(west);
+  const publisher = await site.publisher(east);
+  publisher.publish(keyed(exportOf('shop/web'), exportOf('shop/db'), gatewayOf('gw-0')), { synced: true });
+  await eventually(reader.partitions, (p) => kindAt(p, 'gateway/gw-0') === 'gateway');
+  publisher.publish(keyed(exportOf('shop/db')), { synced: true });
+  const seen = await eventually(reader.partitions, (p) => kindAt(p, web) === 'tombstone');
+  assert.deepEqual([...(seen.get(east)?.records.keys() ?? [])].toSorted(), [db, web]);
+});
+
+test('publish: a source that is not synced yet deletes nothing, also right after a restart with nothing on disk', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const reader = await site.reader(west);
+  const before = await site.publisher(east);
+  before.publish(keyed(exportOf('shop/web'), gatewayOf('gw-0')), { synced: true });
+  await eventually(before.status, (status) => status.settled);
+  await before.close();
+  const after = await site.publisher(east, { stateDir: await site.dir('fresh') });
+  after.publish(new Map(), { synced: false });
+  const { epoch } = await eventually(after.status, (status) => status.settled);
+  const seen = await eventually(reader.partitions, (p) => p.get(east)?.epoch === epoch);
+  assert.equal(kindAt(seen, web), 'export');
+  assert.equal(kindAt(seen, 'gateway/gw-0'), 'gateway');
+  after.publish(new Map(), { synced: true });
+  await eventually(reader.partitions, (p) => kindAt(p, web) === 'tombstone' && kindAt(p, 'gateway/gw-0') === undefined);
+});
+
+test('publish: a restart begins a higher epoch and keeps the age of its exports', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const first = await site.publisher(east);
+  first.publish(keyed(exportOf('shop/web', { createdAt: 1000 })), { synced: true });
+  const { epoch } = await eventually(first.status, (status) => status.settled);
+  await first.close();
+  const stored = Number(await readFile(`${await site.dir('east-agent')}/epoch`, 'utf8'));
+  assert.equal(stored, epoch);
+  const second = await site.publisher(east);
+  assert.equal(kindAt(new Map([[east, second.own.current]]), web), 'export', 'own records are there before the hub is');
+  second.publish(keyed(exportOf('shop/web', { createdAt: 9000 })), { synced: true });
+  const status = await eventually(second.status, (now) => now.settled);
+  assert.ok(status.epoch > epoch);
+  const record = second.own.current.records.get(web);
+  assert.equal(record?.kind === 'export' && record.createdAt, 1000);
+});
+
+test('two writers: the one with the newer epoch wins, the other stops and says so', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const sealer = site.sealerOf(east);
+  const first = await site.publisher(east, { sealer });
+  first.publish(keyed(exportOf('shop/web')), { synced: true });
+  await eventually(first.status, (status) => status.settled);
+  const second = await site.publisher(east, { sealer, stateDir: await site.dir('other') });
+  second.publish(keyed(exportOf('shop/db')), { synced: true });
+  const { epoch } = await eventually(second.status, (status) => status.settled);
+  const stopped = await eventually(first.status, (status) => status.state === 'superseded');
+  assert.match(stopped.lastError ?? '', new RegExp(`epoch ${epoch}`));
+  first.publish(keyed(exportOf('shop/late')), { synced: true });
+  await delay(120);
+  assert.equal((await headOf(site.hub)).epoch, epoch);
+  assert.equal((await site.hub.readSnapshot(east)).records.has('export/shop/late'), false);
+});
+
+test('a write whose result is unknown is sent again with the same bytes, and counts once', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const commits: Commit[] = [];
+  const hub = altered(site.hub, {
+    async commit(this: Hub, partition, commit): Promise<CommitResult> {
+      commits.push(commit);
+      const result = await site.hub.commit(partition, commit);
+      if (commits.length % 2 === 1) throw new IsthmusError('timeout', 'no answer');
+      return result;
+    },
+  });
+  const reader = await site.reader(west);
+  const publisher = await site.publisher(east, { hub });
+  publisher.publish(keyed(exportOf('shop/web')), { synced: true });
+  await eventually(publisher.status, (status) => status.settled);
+  publisher.publish(keyed(withReady(5)), { synced: true });
+  const { revision, repairs } = await eventually(publisher.status, (status) => status.settled && status.revision > 1);
+  assert.deepEqual([revision, repairs, commits.length], [2, 0, 4]);
+  assert.equal(commits[0]?.head, commits[1]?.head);
+  assert.equal(commits[2]?.delta, commits[3]?.delta);
+  await eventually(reader.partitions, (p) => readyAt(p, web) === 5);
+  assert.deepEqual(reader.refusals(), []);
+});
+
+test('without hub or identity nothing is thrown: status says what is missing, the own view is there', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  let down = true;
+  const fail = async (): Promise<never> => {
+    throw new IsthmusError('unavailable', 'hub is down');
+  };
+  const hub = new Proxy(site.hub, {
+    get: (target, name: keyof Hub) => {
+      const member = target[name];
+      if (typeof member !== 'function') return member;
+      return down && name !== 'subscribe' ? fail : member.bind(target);
+    },
+  });
+  const sealer = new Watchable<Sealer | undefined>(undefined);
+  const publisher = await site.publisher(east, { hub, sealer });
+  assert.equal(publisher.status.current.waitingFor, 'the first list of services');
+  publisher.publish(keyed(exportOf('shop/web')), { synced: true });
+  await eventually(publisher.status, (status) => status.waitingFor === 'an identity to seal with');
+  sealer.set(site.seals.sealer(east));
+  const status = await eventually(publisher.status, (now) => now.state === 'unreachable');
+  assert.equal(status.lastError, 'hub is down');
+  assert.equal(status.waitingFor, undefined);
+  assert.equal(publisher.own.current.records.get(web)?.kind, 'export');
+  const reader = await site.reader(west, { hub });
+  await eventually(reader.hubStatus, (now) => now.lastError === 'hub is down');
+  down = false;
+  await eventually(publisher.status, (now) => now.settled);
+  await eventually(reader.partitions, (p) => kindAt(p, web) === 'export');
+});
+
+test('a new signer seals the head again, so that newcomers can verify it', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const sealer = site.sealerOf(east);
+  const old = sealer.current as Sealer;
+  const publisher = await site.publisher(east, { sealer });
+  publisher.publish(keyed(exportOf('shop/web')), { synced: true });
+  await eventually(publisher.status, (status) => status.settled);
+  sealer.set(site.seals.sealer(east));
+  await eventually(publisher.status, (status) => status.revision === 2);
+  site.seals.distrust(old);
+  const reader = await site.reader(west);
+  await eventually(reader.partitions, (p) => kindAt(p, web) === 'export');
+});
+
+test('lost hints: polling heals', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const reader = await site.reader(west, { hub: altered(site.hub, { subscribe: () => () => undefined }) });
+  const publisher = await site.publisher(east);
+  publisher.publish(keyed(exportOf('shop/web')), { synced: true });
+  await eventually(reader.partitions, (p) => kindAt(p, web) === 'export');
+  publisher.publish(keyed(withReady(3)), { synced: true });
+  await eventually(reader.partitions, (p) => readyAt(p, web) === 3);
+  await publisher.close();
+  const next = await site.publisher(east);
+  next.publish(keyed(withReady(4)), { synced: true });
+  await eventually(reader.partitions, (p) => readyAt(p, web) === 4);
+});
+
+test('a poisoned record harms itself only, and its last good version stays', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const reader = await site.reader(west);
+  const sealer = site.seals.sealer(east);
+  const good = encodeRecord(exportOf('shop/web'));
+  await forge(site.hub, sealer, { epoch: 1, revision: 1, values: new Map([[web, good]]) });
+  await eventually(reader.partitions, (p) => kindAt(p, web) === 'export');
+  const values = new Map<string, Uint8Array>([
+    [web, Buffer.from([0xff, 0xfe, 0x00])],
+    [db, encodeRecord(exportOf('shop/db'))],
+    ['export/shop/big', Buffer.alloc(10 << 20, 0x20)],
+    ['export/shop/odd', Buffer.from('{"v":1,"kind":"export"}')],
+    ['export/shop/misfiled', good],
+    ['future/x', Buffer.from('{"v":1,"kind":"future"}')],
+  ]);
+  await forge(site.hub, sealer, { epoch: 1, revision: 2, values });
+  const seen = await eventually(reader.partitions, (p) => kindAt(p, db) === 'export');
+  assert.deepEqual([...(seen.get(east)?.records.keys() ?? [])].toSorted(), [db, web]);
+  assert.match(seen.get(east)?.problem ?? '', /5 of 6 records do not decode/);
+  await reader.close();
+  const restarted = await site.reader(west);
+  assert.equal(kindAt(restarted.partitions.current, web), 'export', 'the last good version survives a restart');
+});
+
+test('an export that vanishes without a tombstone stays', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const reader = await site.reader(west);
+  const sealer = site.seals.sealer(east);
+  const both = new Map([web, db].map((key) => [key, encodeRecord(exportOf(key.slice(7)))]));
+  await forge(site.hub, sealer, { epoch: 1, revision: 1, values: both });
+  await eventually(reader.partitions, (p) => kindAt(p, db) === 'export');
+  await forge(site.hub, sealer, { epoch: 2, revision: 1, values: new Map() });
+  const seen = await eventually(reader.partitions, (p) => p.get(east)?.epoch === 2);
+  assert.equal(kindAt(seen, web), 'export');
+});
+
+test('a hub that lies is not believed', async (t) => {
+  const good = new Map([[web, encodeRecord(exportOf('shop/web'))]]);
+  const bad = new Map([[web, encodeRecord(withReady(666))]]);
+
+  async function lie(tell: (site: Site, sealer: Sealer) => Promise<void>, reason: string): Promise<void> {
+    await using site = await Site.on(createEmbeddedHub());
+    const reader = await site.reader(west);
+    const sealer = site.seals.sealer(east);
+    await forge(site.hub, sealer, { epoch: 5, revision: 5, values: good });
+    await eventually(reader.partitions, (p) => kindAt(p, web) === 'export');
+    await tell(site, sealer);
+    const until = performance.now() + 3000;
+    while (!reader.refusals().some((refusal) => refusal.reason === reason) && performance.now() < until)
+      await delay(10);
+    const seen = reader.partitions.current;
+    assert.equal(readyAt(seen, web), 1);
+    assert.deepEqual([seen.get(east)?.epoch, seen.get(east)?.revision], [5, 5]);
+    assert.ok(
+      reader.refusals().some((refusal) => refusal.reason === reason && refusal.cluster === east),
+      reason,
+    );
+  }
+
+  const at = { epoch: 5, revision: 6, values: bad };
+  await t.test('a signer nobody vouches for', () =>
+    lie((site) => forge(site.hub, site.seals.forged(east), at), 'distrusted'),
+  );
+  await t.test("another member's signer", () =>
+    lie((site) => forge(site.hub, site.seals.sealer(west), at), 'foreign-signer'),
+  );
+  await t.test('an older state', () =>
+    lie((site, sealer) => forge(site.hub, sealer, { epoch: 5, revision: 4, values: bad }), 'rollback'),
+  );
+  await t.test('the same revision with other content', () =>
+    lie((site, sealer) => forge(site.hub, sealer, { epoch: 5, revision: 5, values: bad }), 'equivocation'),
+  );
+  await t.test('a head that speaks for another partition', () =>
+    lie((site, sealer) => forge(site.hub, sealer, { ...at, cluster: south }), 'foreign'),
+  );
+  await t.test('newer, by a certificate that has run out', () =>
+    lie(async (site, sealer) => {
+      site.seals.expire(sealer);
+      await forge(site.hub, sealer, at);
+    }, 'expired-signer'),
+  );
+  await t.test('records that were not signed', () =>
+    lie((site, sealer) => forge(site.hub, sealer, { ...at, values: good, stored: bad }), 'digest-mismatch'),
+  );
+  await t.test('bytes that are nothing', () =>
+    lie(async (site) => {
+      const [expectedHead] = await site.hub.readHeads([east]);
+      const commit = { expectedHead, head: Buffer.from('garbage'), snapshot: true, delta: undefined, hint: 'east 9 9' };
+      await site.hub.commit(east, { ...commit, records: new Map() });
+    }, 'malformed'),
+  );
+  await t.test('a delta that does not lead to what was signed', () =>
+    lie(async (site, sealer) => {
+      const [head] = await site.hub.readHeads([east]);
+      const ops = new Map([[web, bad.get(web)]]);
+      const payload = encodeDelta({ cluster: east, epoch: 5, previous: 5, revision: 6, ops, digest: digestOf(good) });
+      const commit = {
+        expectedHead: head,
+        head: head as Uint8Array,
+        snapshot: false,
+        records: new Map(),
+        hint: 'east 5 6',
+      };
+      await site.hub.commit(east, { ...commit, delta: sealer.seal('delta', payload) });
+    }, 'digest-mismatch'),
+  );
+});
+
+test('a foreign head in the own partition is overwritten', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const reader = await site.reader(west);
+  const publisher = await site.publisher(east);
+  publisher.publish(keyed(exportOf('shop/web')), { synced: true });
+  await eventually(publisher.status, (status) => status.settled);
+  const { epoch } = publisher.status.current;
+  await forge(site.hub, site.seals.forged(east), { epoch: epoch + 5, revision: 1, values: new Map() });
+  await eventually(publisher.status, (status) => status.repairs > 0 && status.state === 'publishing');
+  publisher.publish(keyed(withReady(2)), { synced: true });
+  await eventually(reader.partitions, (p) => readyAt(p, web) === 2);
+  assert.equal((await headOf(site.hub)).epoch, epoch);
+});
+
+test('a flood of false hints is not followed one by one', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  let reads = 0;
+  let shout = (_: string): void => undefined;
+  const hub = altered(site.hub, {
+    readSnapshot(this: Hub, partition) {
+      reads += 1;
+      return site.hub.readSnapshot(partition);
+    },
+    subscribe: (listener) => {
+      shout = listener;
+      return () => undefined;
+    },
+  });
+  await site.reader(west, { hub, pollMs: 10_000 });
+  await delay(20);
+  reads = 0;
+  for (let turn = 0; turn < 100; turn += 1) {
+    shout(`east 99 ${turn}`);
+    await delay(2);
+  }
+  assert.ok(reads >= 1 && reads < 10, `${reads} reads`);
+});
+
+test('loss of contact is not deletion, also over a restart', async () => {
+  const hub = createEmbeddedHub();
+  await using site = await Site.on(hub);
+  const reader = await site.reader(west);
+  const publisher = await site.publisher(east);
+  publisher.publish(keyed(exportOf('shop/web')), { synced: true });
+  await eventually(reader.partitions, (p) => kindAt(p, web) === 'export');
+  await publisher.close();
+  await reader.close();
+  const empty = createEmbeddedHub();
+  const again = await site.reader(west, { hub: empty });
+  assert.equal(kindAt(again.partitions.current, web), 'export');
+  assert.equal(again.partitions.current.get(east)?.heardAt, undefined);
+  await eventually(again.partitions, (p) => /holds nothing/.test(p.get(east)?.problem ?? ''));
+  assert.equal(kindAt(again.partitions.current, web), 'export');
+  await again.close();
+  await empty.close();
+});
+
+test('a cluster that is revoked or suspended goes at once; suspended comes back from disk, revoked is forgotten', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const reader = await site.reader(west);
+  const publisher = await site.publisher(east);
+  publisher.publish(keyed(exportOf('shop/web')), { synced: true });
+  await eventually(reader.partitions, (p) => kindAt(p, web) === 'export');
+  const files = async (): Promise<string[]> => readdir(`${await site.dir('west-agent')}/partitions`);
+  for (let turn = 0; turn < 100 && !(await files()).includes('east.json'); turn += 1) await delay(20);
+  const roster = (state: 'active' | 'suspended' | 'revoked'): void =>
+    site.trust.set(trustOf(entryOf(east, { state }), entryOf(west), entryOf(south)));
+  roster('suspended');
+  assert.equal(reader.partitions.current.has(east), false);
+  await publisher.close();
+  roster('active');
+  await eventually(reader.partitions, (p) => kindAt(p, web) === 'export');
+  assert.ok((await files()).includes('east.json'));
+  roster('revoked');
+  assert.equal(reader.partitions.current.has(east), false);
+  for (let turn = 0; turn < 100 && (await files()).includes('east.json'); turn += 1) await delay(10);
+  assert.equal((await files()).includes('east.json'), false);
+});
+
+test('freshness: live while the lease moves, then suspect, then dead; never dead while the hub is away', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  let down = false;
+  const hub = new Proxy(site.hub, {
+    get: (target, name: keyof Hub) => {
+      const member = target[name];
+      if (typeof member !== 'function' || name === 'subscribe')
+        return typeof member === 'function' ? member.bind(target) : member;
+      return down ? () => Promise.reject(new IsthmusError('unavailable', 'down')) : member.bind(target);
+    },
+  });
+  const timings = { pollMs: 20, liveness: { suspectMs: 150, deadMs: 300 } };
+  const reader = await site.reader(west, timings);
+  const cutOff = await site.reader(south, { ...timings, hub });
+  const publisher = await site.publisher(east, { leaseMs: 20 });
+  publisher.publish(keyed(exportOf('shop/web')), { synced: true });
+  for (const one of [reader, cutOff]) await eventually(one.partitions, (p) => p.get(east)?.freshness === 'live');
+  await delay(400);
+  assert.equal(reader.partitions.current.get(east)?.freshness, 'live', 'only the lease moves');
+  down = true;
+  await publisher.close();
+  await eventually(reader.partitions, (p) => p.get(east)?.freshness === 'suspect');
+  const dead = await eventually(reader.partitions, (p) => p.get(east)?.freshness === 'dead');
+  assert.equal(kindAt(dead, web), 'export');
+  await delay(300);
+  assert.equal(cutOff.partitions.current.get(east)?.freshness, 'suspect');
+});
