@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile, stat } from 'node:fs/promises';
+import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { parseClusterName, parseReplicaName } from '../../src/model/names.ts';
@@ -13,15 +13,17 @@ import { federationDomain } from './support/federation.ts';
 const east = parseClusterName('east');
 const one = parseReplicaName('one');
 const listen = { host: '127.0.0.1', port: 0 };
+const dayMs = 86_400_000;
 const cheap = { N: 1 << 12 };
 
 async function newAuthority(
   t: TestContext,
-  clock: ShiftedClock = new ShiftedClock(),
+  intermediateLifeMs: number = 60 * dayMs,
 ): Promise<{ authority: Authority; stateDir: string; clock: ShiftedClock }> {
+  const clock = new ShiftedClock();
   const stateDir = join(await temporaryDir(t), 'authority');
   await initAuthority({ stateDir, federationDomain, clock, scryptCost: cheap });
-  const authority = await openAuthority({ stateDir, listen, clock, log: silent });
+  const authority = await openAuthority({ stateDir, listen, clock, log: silent, intermediateLifeMs });
   t.after(() => authority.close());
   return { authority, stateDir, clock };
 }
@@ -46,4 +48,130 @@ test('join: an agent gets an identity of its own cluster and follows the roster'
   await joinCluster({ token: second, stateDir: join(stateDir, '..', 'west'), replica: one, clock, log: silent });
   await eventually('east hears of west', () => ca.trust.current?.roster.clusters.size === 2);
   assert.equal(authority.journalProblem(), undefined);
+});
+
+test('join: of 100 parallel redemptions exactly one succeeds', async (t) => {
+  const { authority, clock } = await newAuthority(t);
+  const dir = await temporaryDir(t);
+  const { token } = await authority.issueToken({ cluster: east });
+  const attempts = Array.from({ length: 100 }, (_, index) =>
+    joinCluster({ token, stateDir: join(dir, `${index}`), replica: parseReplicaName(`r${index}`), clock, log: silent }),
+  );
+  const results = await Promise.allSettled(attempts);
+  assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 1);
+  const codes = new Set(results.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : [])));
+  assert.deepEqual([...codes], ['unauthenticated']);
+  assert.deepEqual(authority.status().clusters, [{ name: 'east', state: 'active', keys: 1 }]);
+});
+
+test('join: refuses another root, an expired token, an existing identity and a taken replica name', async (t) => {
+  const { authority, clock } = await newAuthority(t);
+  const dir = await temporaryDir(t);
+  const attempt = (token: string, name: string): Promise<unknown> =>
+    joinCluster({ token, stateDir: join(dir, name), replica: one, clock, log: silent });
+  const { token } = await authority.issueToken({ cluster: east });
+  const decoded = decodeJoinToken(token);
+  await assert.rejects(
+    attempt(encodeJoinToken({ ...decoded, rootSha256: '0'.repeat(64) }), 'pin'),
+    /does not present the root/,
+  );
+  const west = parseClusterName('west');
+  await assert.rejects(attempt(encodeJoinToken({ ...decoded, cluster: west }), 'west'), { code: 'denied' });
+  await attempt(token, 'good');
+  const { token: second } = await authority.issueToken({ cluster: east });
+  await assert.rejects(attempt(second, 'good'), { code: 'conflict' });
+  await assert.rejects(attempt(second, 'twin'), /has joined already/);
+  clock.offsetMs += 16 * 60_000;
+  await assert.rejects(attempt(second, 'late'), /expired/);
+  // A client that pretends otherwise is refused by the authority's own clock.
+  const slow = new ShiftedClock();
+  const late = joinCluster({
+    token: second,
+    stateDir: join(dir, 'slow'),
+    replica: parseReplicaName('two'),
+    clock: slow,
+    log: silent,
+  });
+  await assert.rejects(late, { code: 'unauthenticated' });
+  assert.equal(authority.journalProblem(), undefined);
+  assert.ok([...authority.journal()].some(({ what }) => what === 'deny'));
+});
+
+test('init refuses to overwrite; open refuses a wrong passphrase and a second process', async (t) => {
+  const { stateDir, clock } = await newAuthority(t);
+  await assert.rejects(initAuthority({ stateDir, federationDomain, clock, scryptCost: cheap }), { code: 'conflict' });
+  await assert.rejects(openAuthority({ stateDir, listen, clock, log: silent }), { code: 'conflict' });
+  const passphraseFile = join(stateDir, 'other');
+  await writeFile(passphraseFile, 'not the passphrase\n', { mode: 0o600 });
+  await assert.rejects(openAuthority({ stateDir, listen, clock, log: silent, passphraseFile }), { code: 'denied' });
+  await chmod(passphraseFile, 0o644);
+  await assert.rejects(openAuthority({ stateDir, listen, clock, log: silent, passphraseFile }), /readable by others/);
+});
+
+test('an authority that restarts keeps its decisions, and agents come back to it', async (t) => {
+  const clock = new ShiftedClock();
+  const dir = await temporaryDir(t);
+  const stateDir = join(dir, 'authority');
+  await initAuthority({ stateDir, federationDomain, clock, scryptCost: cheap });
+  const first = await openAuthority({ stateDir, listen, clock, log: silent });
+  const { token } = await first.issueToken({ cluster: east });
+  const { token: open } = await first.issueToken({
+    cluster: parseClusterName('west'),
+    addresses: [`127.0.0.1:${first.port}`],
+  });
+  await joinCluster({ token, stateDir: join(dir, 'east'), replica: one, clock, log: silent });
+  const before = first.roster.current;
+  await first.close();
+  const ca = await openClusterCa({ stateDir: join(dir, 'east'), clock, log: silent });
+  t.after(() => ca.close());
+  assert.ok(ca.agentSvid.current, 'an agent starts without its authority');
+  assert.equal(ca.status().authority.connected, false);
+
+  const second = await openAuthority({ stateDir, listen: { host: '127.0.0.1', port: first.port }, clock, log: silent });
+  t.after(() => second.close());
+  assert.deepEqual(second.roster.current, before);
+  await eventually('the agent is back', () => ca.status().authority.connected);
+  await assert.rejects(joinCluster({ token, stateDir: join(dir, 'again'), replica: one, clock, log: silent }), {
+    code: 'unauthenticated',
+  });
+  await joinCluster({ token: open, stateDir: join(dir, 'west'), replica: one, clock, log: silent });
+  await eventually('east hears of west', () => ca.trust.current?.roster.clusters.size === 2);
+  assert.equal(second.journalProblem(), undefined);
+});
+
+test('a revoked cluster is cut off at once and cannot come back', async (t) => {
+  const { authority, clock } = await newAuthority(t);
+  const stateDir = join(await temporaryDir(t), 'agent');
+  const { token } = await authority.issueToken({ cluster: east });
+  await joinCluster({ token, stateDir, replica: one, clock, log: silent });
+  const ca = await openClusterCa({ stateDir, clock, log: silent });
+  t.after(() => ca.close());
+  await eventually('connected', () => ca.status().authority.connected);
+  await authority.setClusterState(east, 'revoked', 'test');
+  await eventually('cut off', () => !ca.status().authority.connected);
+  assert.equal(authority.status().watchers, 0);
+  await assert.rejects(authority.issueToken({ cluster: east }), { code: 'denied' });
+  await assert.rejects(authority.setClusterState(east, 'active', 'oops'), { code: 'conflict' });
+});
+
+test('an intermediate is renewed at half life, waits, and then signs', async (t) => {
+  const { authority, clock } = await newAuthority(t, 20_000);
+  const stateDir = join(await temporaryDir(t), 'agent');
+  const { token } = await authority.issueToken({ cluster: east });
+  await joinCluster({ token, stateDir, replica: one, clock, log: silent });
+  // Back-dating by a minute puts such a short life past its half from the start.
+  const ca = await openClusterCa({ stateDir, clock, log: silent, activationDelayMs: 300 });
+  t.after(() => ca.close());
+  const { intermediateKeyId } = ca.status();
+  await eventually(
+    'both keys are in the roster',
+    () => ca.trust.current?.roster.clusters.get(east)?.caKeyIds.length !== 1,
+  );
+  assert.equal(ca.status().intermediateKeyId, intermediateKeyId, 'not used before others may know it');
+  await eventually('the new one signs', () => ca.status().intermediateKeyId !== intermediateKeyId);
+  const svid = ca.agentSvid.current;
+  assert.equal(svid && ca.peerVerifier.verify(svid.chain).ok, true);
+  const sealer = ca.sealer.current;
+  assert.ok(sealer && ca.sealVerifier.learn(sealer.chainId, sealer.chain));
+  assert.equal(ca.sealVerifier.verify('head', sealer.seal('head', Buffer.from('x')), ca.trustDomain).ok, true);
 });

@@ -106,7 +106,7 @@ test('a leaf cannot sign: what it issued is refused', () => {
   const middle = leaf(ofA, { id: gatewayOfA });
   const [certificate = new Uint8Array(), intermediate = new Uint8Array()] = middle.chain;
   const { signer } = ofA;
-  const fake = issuerOf(certificate, { ...signer, sign: signer.sign });
+  const fake = issuerOf(certificate, signer);
   const { certificate: below } = issue(fake, {
     profile: 'leaf',
     uri: parseSpiffeId(gatewayOfA),

@@ -110,7 +110,7 @@ export async function listenGrpc<Peer>(options: GrpcListenerOptions<Peer>): Prom
       return connection && judge(connection);
     },
     recheck(): void {
-      for (const connection of [...connections.values()]) judge(connection);
+      for (const connection of connections.values()) judge(connection);
     },
     async close(): Promise<void> {
       options.server.forceShutdown();

@@ -179,7 +179,7 @@ function settle<Peer>(
   return new Promise((resolve, reject) => {
     const end = (): void => {
       clearTimeout(timer);
-      socket.off(event, secured).off('error', failed).off('_tlsError', failed).off('close', closed);
+      socket.off(event, secured).off('error', failed).off('_tlsError', failed).off('close', closed).off('end', closed);
       raw?.off('error', failed);
       signal?.removeEventListener('abort', aborted);
     };
@@ -212,6 +212,8 @@ function settle<Peer>(
       resolve(result);
     };
     socket.once(event, secured).once('error', failed).once('_tlsError', failed).once('close', closed);
+    // With half-open sockets the peer's end does not close ours, yet no handshake can follow it.
+    socket.once('end', closed);
     raw?.once('error', failed);
     if (signal?.aborted) return aborted();
     signal?.addEventListener('abort', aborted, { once: true });

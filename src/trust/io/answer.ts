@@ -9,17 +9,25 @@ export function answer<Request, Response>(
   log: Log,
   decide: (call: ServerUnaryCall<Request, Response>) => Response | Promise<Response>,
 ): (call: ServerUnaryCall<Request, Response>, callback: sendUnaryData<Response>) => void {
-  return (call, callback) => {
-    const refuse = (thrown: unknown): void => {
-      const error = IsthmusError.from(thrown);
-      const fields = { call: name, from: call.getPeer(), code: error.code, why: error.message };
-      if (error.code === 'internal') log.error({ ...fields, err: error }, 'call failed');
-      else log.warn(fields, 'call refused');
-      callback(toGrpcFailure(thrown));
-    };
-    // A decision may throw at once or later; both are its answer.
-    Promise.resolve()
-      .then(() => decide(call))
-      .then((response) => callback(null, response), refuse);
+  const refuse = (call: ServerUnaryCall<Request, Response>, thrown: unknown): void => {
+    const error = IsthmusError.from(thrown);
+    const fields = { call: name, from: call.getPeer(), code: error.code, why: error.message };
+    if (error.code === 'internal') log.error({ ...fields, err: error }, 'call failed');
+    else log.warn(fields, 'call refused');
   };
+  const respond = async (
+    call: ServerUnaryCall<Request, Response>,
+    callback: sendUnaryData<Response>,
+  ): Promise<void> => {
+    let response: Response;
+    try {
+      response = await decide(call);
+    } catch (thrown) {
+      refuse(call, thrown);
+      callback(toGrpcFailure(thrown));
+      return;
+    }
+    callback(null, response);
+  };
+  return (call, callback) => void respond(call, callback);
 }

@@ -38,7 +38,7 @@ export function publishToHub(options: HubPublisherOptions): HubPublisher {
   let problem: string | undefined = `hub ${hub.name} was not reached yet`;
 
   const run = async (): Promise<void> => {
-    const backoff = new Backoff({ initialMs: 200, maxMs: 10_000 }, clock.random);
+    const backoff = new Backoff({ initialMs: 200, maxMs: 10_000 }, () => clock.random());
     while (!stop.signal.aborted) {
       changed = new AbortController();
       let pauseMs = repairMs;

@@ -73,7 +73,7 @@ export function openAuthorityLink(options: AuthorityLinkOptions): AuthorityLink 
   };
 
   const run = async (): Promise<void> => {
-    const backoff = new Backoff({ initialMs: 100, maxMs: 5000 }, clock.random);
+    const backoff = new Backoff({ initialMs: 100, maxMs: 5000 }, () => clock.random());
     for (let attempt = 0; !stop.signal.aborted; attempt += 1) {
       const address = addresses[attempt % addresses.length] ?? '';
       try {

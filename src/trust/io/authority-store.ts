@@ -83,7 +83,7 @@ export class AuthorityStore {
 
   /** @throws IsthmusError `conflict` if another process uses the file, `corrupt` if it is of another version */
   constructor(path: string) {
-    this.#db = new DatabaseSync(path, { timeout: 2000, enableForeignKeyConstraints: true });
+    this.#db = new DatabaseSync(path, { timeout: 500, enableForeignKeyConstraints: true });
     try {
       this.#db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
       // Takes the exclusive lock now rather than at the first decision.

@@ -27,7 +27,7 @@ import { createSealer } from './sealer.ts';
 export { initAuthority, type InitAuthorityOptions, type InitAuthorityResult } from './authority-keys.ts';
 
 /** How often the authority looks whether its own identities need renewal. */
-const identityCheckMs = 3_600_000;
+const identityCheckMs = 30_000;
 
 export interface OpenAuthorityOptions {
   readonly stateDir: string;
@@ -218,18 +218,15 @@ function defaultAddress(host: string, port: number): string {
   return formatHostPort({ host, port });
 }
 
-/** Runs `task` again and again, each time `periodMs` after it ended. */
+/** Runs `task` again and again, each time `periodMs` after it ended. `task` never rejects. */
 function every(clock: Clock, periodMs: number, task: () => Promise<void>): Timer {
   let cancelled = false;
   let timer: Timer;
-  const next = (): void => {
-    timer = clock.schedule(periodMs, () => {
-      void task().then(() => {
-        if (!cancelled) next();
-      });
-    });
+  const turn = async (): Promise<void> => {
+    await task();
+    if (!cancelled) timer = clock.schedule(periodMs, () => void turn());
   };
-  next();
+  timer = clock.schedule(periodMs, () => void turn());
   return {
     cancel(): void {
       cancelled = true;

@@ -261,7 +261,7 @@ function startUpkeep({ keys, link, replica, acceptRoster, clock, log }: UpkeepOp
     log.info({}, 'the next intermediate is here');
   };
   const run = async (): Promise<void> => {
-    const backoff = new Backoff({ initialMs: 1000, maxMs: 300_000 }, clock.random);
+    const backoff = new Backoff({ initialMs: 1000, maxMs: 300_000 }, () => clock.random());
     let retryAt = 0;
     while (!stop.signal.aborted) {
       try {

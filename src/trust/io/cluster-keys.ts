@@ -26,6 +26,14 @@ export interface ClusterKeysOptions {
   readonly activationDelayMs: number;
 }
 
+/** A request under way. */
+export interface IntermediateRequest {
+  /** DER. */
+  readonly csr: Uint8Array;
+  /** Keeps what was answered. @throws IsthmusError `corrupt`, `conflict` if it cannot be used */
+  readonly accept: (response: IntermediateResponse) => Promise<void>;
+}
+
 /** A leaf of this replica with the moment of its renewal. */
 interface Held {
   readonly svid: Svid;
@@ -118,7 +126,7 @@ export class ClusterKeys {
   }
 
   /** A request for the next intermediate, with a new key that only `accept` brings into use. */
-  nextRequest(): { readonly csr: Uint8Array; accept(response: IntermediateResponse): Promise<void> } {
+  nextRequest(): IntermediateRequest {
     const keyPem = generateKeyPem();
     const signer = signerOf(keyPem);
     return {

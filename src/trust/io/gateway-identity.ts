@@ -242,7 +242,7 @@ class Gateway implements GatewayIdentity {
 
   async #run(token: GatewayToken | undefined): Promise<void> {
     const { clock, log } = this.#options;
-    const backoff = new Backoff({ initialMs: 200, maxMs: 15_000 }, clock.random);
+    const backoff = new Backoff({ initialMs: 200, maxMs: 15_000 }, () => clock.random());
     let retryAt = 0;
     for (let attempt = 0; !this.#stop.signal.aborted; ) {
       this.#expire();

@@ -94,7 +94,7 @@ export function newFederation(nameConstraints: boolean = true): {
   readonly ofA: Issuer;
   readonly ofB: Issuer;
   readonly trust: TrustState;
-  trustWith(change: (entry: RosterEntry) => RosterEntry, changes?: Partial<Roster>): TrustState;
+  readonly trustWith: (change: (entry: RosterEntry) => RosterEntry, changes?: Partial<Roster>) => TrustState;
 } {
   const root = newRoot();
   const ofA = newIntermediate(root, a, nameConstraints);
