@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { parseClusterName, parseReplicaName } from '../../src/model/names.ts';
 import { type Authority, initAuthority, openAuthority } from '../../src/trust/io/authority.ts';
 import { openClusterCa } from '../../src/trust/io/cluster-ca.ts';
@@ -174,4 +177,38 @@ test('an intermediate is renewed at half life, waits, and then signs', async (t)
   const sealer = ca.sealer.current;
   assert.ok(sealer && ca.sealVerifier.learn(sealer.chainId, sealer.chain));
   assert.equal(ca.sealVerifier.verify('head', sealer.seal('head', Buffer.from('x')), ca.trustDomain).ok, true);
+});
+
+async function spawnAuthority(
+  t: TestContext,
+  stateDir: string,
+  port: number = 0,
+): Promise<{ readonly child: ChildProcess; readonly port: number; readonly token: string }> {
+  const script = fileURLToPath(new URL('support/authority-process.ts', import.meta.url));
+  const child = spawn(process.execPath, [script, stateDir, `${port}`], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
+  const [line] = await once(child.stdout, 'data');
+  return { child, ...JSON.parse(String(line)) };
+}
+
+test('an authority killed right after its answer remembers it', async (t) => {
+  const clock = new ShiftedClock();
+  const dir = await temporaryDir(t);
+  const stateDir = join(dir, 'authority');
+  await initAuthority({ stateDir, federationDomain, clock, scryptCost: cheap });
+  const first = await spawnAuthority(t, stateDir);
+  await joinCluster({ token: first.token, stateDir: join(dir, 'one'), replica: one, clock, log: silent });
+  first.child.kill('SIGKILL');
+  await once(first.child, 'exit');
+  const second = await spawnAuthority(t, stateDir, first.port);
+  const again = (token: string, name: string): Promise<unknown> =>
+    joinCluster({ token, stateDir: join(dir, name), replica: parseReplicaName(name), clock, log: silent });
+  await assert.rejects(again(first.token, 'two'), /was used already/);
+  await again(second.token, 'two');
+  second.child.kill('SIGKILL');
+  await once(second.child, 'exit');
+  const third = await openAuthority({ stateDir, listen, clock, log: silent });
+  t.after(() => third.close());
+  assert.deepEqual(third.status().clusters, [{ name: 'east', state: 'active', keys: 2 }]);
+  assert.equal(third.journalProblem(), undefined);
 });

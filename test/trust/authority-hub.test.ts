@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { IsthmusError } from '../../src/model/error.ts';
+import type { Hub } from '../../src/model/ports/hub.ts';
+import { systemClock } from '../../src/runtime/io/clock.ts';
+import { Watchable } from '../../src/runtime/watchable.ts';
+import { publishToHub } from '../../src/trust/io/authority-hub.ts';
+import type { SealedRoster } from '../../src/trust/io/authority-core.ts';
+import { chainIdOf } from '../../src/wire/seal.ts';
+import { eventually, silent } from './support/environment.ts';
+
+test('the roster reaches a hub that was away, and each new one at once', async (t) => {
+  const chain = Buffer.from('chain');
+  const roster = new Watchable<SealedRoster>({ sealed: Buffer.from('one'), chain });
+  const stored: { head?: Uint8Array; hint?: string; chains: Set<string> } = { chains: new Set() };
+  let away = true;
+  const hub: Pick<Hub, 'name' | 'readHeads' | 'writeChain' | 'commit'> = {
+    name: 'test',
+    async readHeads() {
+      if (away) throw new IsthmusError('unavailable', 'hub is away');
+      return [stored.head];
+    },
+    async writeChain(_partition, id) {
+      stored.chains.add(id);
+    },
+    async commit(_partition, { expectedHead, head, hint }) {
+      assert.ok(stored.chains.has(chainIdOf(chain)), 'the chain is there before its head');
+      if (expectedHead !== stored.head) return { ok: false, head: stored.head };
+      stored.head = head;
+      stored.hint = hint;
+      return { ok: true };
+    },
+  };
+  const publisher = publishToHub({
+    hub: hub as Hub,
+    sealedRoster: roster,
+    sequence: () => 7,
+    clock: systemClock,
+    log: silent,
+  });
+  t.after(() => publisher.close());
+  await eventually('it says so', () => publisher.problem() === 'hub is away');
+  away = false;
+  await eventually('published', () => publisher.problem() === undefined);
+  assert.equal(Buffer.from(stored.head ?? []).toString(), 'one');
+  assert.equal(stored.hint, 'authority 0 7');
+  stored.head = Buffer.from('of somebody else');
+  roster.set({ sealed: Buffer.from('two'), chain });
+  await eventually('replaced', () => Buffer.from(stored.head ?? []).toString() === 'two');
+});
