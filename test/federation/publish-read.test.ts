@@ -386,7 +386,7 @@ test('a foreign head in the own partition is overwritten', async () => {
 test('a flood of false hints is not followed one by one', async () => {
   await using site = await Site.on(createEmbeddedHub());
   let reads = 0;
-  let shout = (_: string): void => undefined;
+  let shout: (hint: string) => void = () => undefined;
   const hub = altered(site.hub, {
     readSnapshot(this: Hub, partition) {
       reads += 1;
