@@ -1,11 +1,11 @@
-import type { WriteStream } from 'node:tty';
+import type { Output } from '../../cli/role-io.ts';
 
 /** Draws a block of lines over the one it drew before, and prints other text above it. */
 export class LiveBlock {
-  readonly #out: WriteStream;
+  readonly #out: Output;
   #drawn = 0;
 
-  constructor(out: WriteStream) {
+  constructor(out: Output) {
     this.#out = out;
     out.write('\u001b[?25l');
   }

@@ -1,5 +1,5 @@
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { IsthmusError } from '../../model/error.ts';
 import type { ClusterName, ServiceKey } from '../../model/names.ts';
 
@@ -7,18 +7,15 @@ import type { ClusterName, ServiceKey } from '../../model/names.ts';
 export class Workload {
   readonly cluster: ClusterName;
   readonly service: ServiceKey;
+  /** Stays the same over a failure and its repair. */
+  readonly port: number;
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
-  #port = 0;
 
-  constructor(cluster: ClusterName, service: ServiceKey) {
+  constructor(cluster: ClusterName, service: ServiceKey, port: number) {
     this.cluster = cluster;
     this.service = service;
-  }
-
-  /** Stays the same over a failure and its repair. */
-  get port(): number {
-    return this.#port;
+    this.port = port;
   }
 
   get running(): boolean {
@@ -43,9 +40,8 @@ export class Workload {
       server.once('error', (cause) =>
         reject(new IsthmusError('conflict', `Cannot start ${this.service} in ${this.cluster}`, { cause })),
       );
-      server.listen({ host: '127.0.0.1', port: this.#port }, resolve);
+      server.listen({ host: '127.0.0.1', port: this.port }, resolve);
     });
-    this.#port = (server.address() as AddressInfo).port;
     this.#server = server;
   }
 

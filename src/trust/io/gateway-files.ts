@@ -11,6 +11,8 @@ export interface GatewayState {
   readonly cluster: ClusterName;
   readonly instance: ReplicaName;
   readonly federationDomain: TrustDomain;
+  /** Where the agents were when the identity was issued: the token that said so is used up. */
+  readonly agentAddresses: readonly string[];
   /** DER. */
   readonly anchors: readonly Uint8Array[];
   /** DER, leaf first, without the anchor. */
@@ -23,6 +25,7 @@ const state: z.ZodType<GatewayState> = z.strictObject({
   cluster: z.string().transform(parseClusterName),
   instance: z.string().transform(parseReplicaName),
   federationDomain: z.string().transform(parseTrustDomain),
+  agentAddresses: z.array(z.string().max(300)).max(16),
   anchors: z.array(base64Bytes).min(1),
   chain: z.array(base64Bytes).min(2),
   keyPem: z.string(),

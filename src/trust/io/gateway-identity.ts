@@ -52,6 +52,8 @@ export interface GatewayIdentity {
   readonly cluster: ClusterName;
   readonly instance: ReplicaName;
   readonly federationDomain: TrustDomain;
+  /** `host:port` of the cluster's agents: as given, else as the token said, now or when it was used. */
+  readonly agentAddresses: readonly string[];
   /** Undefined before enrolment and once expired. */
   readonly svid: SvidSource;
   readonly trust: TrustSource;
@@ -91,7 +93,11 @@ export async function openGatewayIdentity(options: OpenGatewayIdentityOptions): 
   if (stored && stored.instance !== replica) {
     throw new IsthmusError('conflict', `${stateDir} is the identity of gateway ${stored.instance}, not ${replica}`);
   }
-  const gateway = new Gateway(options, { files, cluster: known.cluster, federationDomain: known.federationDomain });
+  const { cluster, federationDomain } = known;
+  const agentAddresses = [options.agentAddresses, token?.addresses, stored?.agentAddresses].find(
+    (each) => each?.length,
+  );
+  const gateway = new Gateway(options, { files, cluster, federationDomain, agentAddresses: agentAddresses ?? [] });
   if (stored) await gateway.restore(stored);
   gateway.start(token);
   return gateway;
@@ -111,12 +117,14 @@ interface GatewayContext {
   readonly files: GatewayFiles;
   readonly cluster: ClusterName;
   readonly federationDomain: TrustDomain;
+  readonly agentAddresses: readonly string[];
 }
 
 class Gateway implements GatewayIdentity {
   readonly cluster: ClusterName;
   readonly instance: ReplicaName;
   readonly federationDomain: TrustDomain;
+  readonly agentAddresses: readonly string[];
   readonly verifier: PeerVerifier;
   readonly credentials: ChannelCredentials;
   readonly #options: OpenGatewayIdentityOptions;
@@ -135,12 +143,14 @@ class Gateway implements GatewayIdentity {
   #problem: string | undefined;
   #running: Promise<void> = Promise.resolve();
 
-  constructor(options: OpenGatewayIdentityOptions, { files, cluster, federationDomain }: GatewayContext) {
+  constructor(options: OpenGatewayIdentityOptions, context: GatewayContext) {
+    const { files, cluster, federationDomain, agentAddresses } = context;
     this.#options = options;
     this.#files = files;
     this.cluster = cluster;
     this.instance = options.replica;
     this.federationDomain = federationDomain;
+    this.agentAddresses = agentAddresses;
     this.#domain = clusterTrustDomain(cluster, federationDomain);
     this.verifier = createPeerVerifier(this.#trust, options.clock);
     this.credentials = channelCredentials({ material: this.#material, withIdentity: true, check: this.#agentCheck() });
@@ -249,8 +259,8 @@ class Gateway implements GatewayIdentity {
       const due = !this.#held || clock.now() >= this.#renewAt;
       if (due && clock.monotonic() >= retryAt) {
         try {
-          if (this.#svid.current || !token) await this.#renew(this.#address(token, attempt));
-          else await this.#enroll(token, this.#address(token, attempt));
+          if (this.#svid.current || !token) await this.#renew(this.#address(attempt));
+          else await this.#enroll(token, this.#address(attempt));
           if (this.#problem !== undefined) log.info({}, 'identity is here after all');
           this.#problem = undefined;
           backoff.reset();
@@ -283,10 +293,8 @@ class Gateway implements GatewayIdentity {
     this.#svid.set(undefined);
   }
 
-  #address(token: GatewayToken | undefined, attempt: number): string {
-    const { agentAddresses } = this.#options;
-    const addresses = agentAddresses.length > 0 ? agentAddresses : (token?.addresses ?? []);
-    const address = addresses[attempt % Math.max(1, addresses.length)];
+  #address(attempt: number): string {
+    const address = this.agentAddresses[attempt % Math.max(1, this.agentAddresses.length)];
     if (address === undefined) throw new IsthmusError('invalid', `No address of an agent of ${this.cluster} is known`);
     return address;
   }
@@ -335,9 +343,10 @@ class Gateway implements GatewayIdentity {
     } finally {
       client.close();
     }
-    const { cluster, instance, federationDomain } = this;
+    const { cluster, instance, federationDomain, agentAddresses } = this;
+    const anchors = this.#anchors;
     const chain = response.chain.slice(0, 2);
-    const state = { version: 1, cluster, instance, federationDomain, anchors: this.#anchors, chain, keyPem } as const;
+    const state = { version: 1, cluster, instance, federationDomain, agentAddresses, anchors, chain, keyPem } as const;
     const svid = svidOf(this.#id, state);
     if (response.trust) this.acceptTrust(response.trust);
     this.#checkOwn(svid);
