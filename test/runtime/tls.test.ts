@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { type TestContext, test } from 'node:test';
 import type { PeerVerdict, Svid, TrustState } from '../../src/model/trust.ts';
 import { listenTcp } from '../../src/runtime/io/tcp-server.ts';
@@ -183,4 +184,45 @@ test('garbage and a refused port end as errors', async (t) => {
   const gone = await listenTcp({ host: '127.0.0.1', port: 0 }, () => undefined);
   await gone.close();
   await assert.rejects(dial(gone.port, { anchors: [root.certificate] }), { code: 'unavailable' });
+});
+
+test('a session is never resumed: verification cannot be skipped', async (t) => {
+  const { root, ofA, ofB } = newFederation();
+  const context = secureContextOf(materialOf(root, leaf(ofB, { id: gatewayOfB })));
+  const server = await listenTcp({ host: '127.0.0.1', port: 0 }, (raw) => {
+    raw.on('error', () => undefined);
+    const options = { context, alpn: ['h2'], clientCertificate: 'required', timeoutMs: 2000 } as const;
+    acceptTls(raw, { ...options, check: (chain: Chain): Chain => chain }).then(
+      // Something to read, so that tickets, which follow the handshake, arrive before it.
+      ({ socket }) => socket.on('error', () => undefined).write('hello'),
+      () => undefined,
+    );
+  });
+  t.after(() => server.close());
+  const clientContext = secureContextOf(materialOf(root, leaf(ofA, { id: gatewayOfA })));
+  const attempt = async (
+    session?: Buffer,
+  ): Promise<{ readonly reused: boolean; readonly session: Buffer | undefined }> => {
+    const socket = connectTls({
+      host: '127.0.0.1',
+      port: server.port,
+      secureContext: clientContext,
+      ALPNProtocols: ['h2'],
+      checkServerIdentity: () => undefined,
+      servername: 'isthmus.internal',
+      ...(session && { session }),
+    });
+    let offered: Buffer | undefined;
+    socket.on('session', (ticket: Buffer) => {
+      offered = ticket;
+    });
+    await once(socket, 'data');
+    const reused = socket.isSessionReused();
+    socket.destroy();
+    return { reused, session: offered };
+  };
+  const { session } = await attempt();
+  // Whether the server offers a ticket or not, none may work.
+  assert.equal((await attempt(session)).reused, false);
+  assert.equal(session, undefined, 'no ticket is even offered');
 });

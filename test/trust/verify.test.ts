@@ -5,7 +5,17 @@ import { issue, issuerOf } from '../../src/trust/io/issuer.ts';
 import { createPeerVerifier } from '../../src/trust/verify/peer-verifier.ts';
 import { parseSpiffeId } from '../../src/model/identity.ts';
 import { Watchable } from '../../src/runtime/watchable.ts';
-import { leaf, newFederation, newIntermediate, newRoot, now, a } from './support/federation.ts';
+import { initialTrust } from '../../src/trust/verify/trust-state.ts';
+import {
+  domainOf,
+  federationDomain,
+  leaf,
+  newFederation,
+  newIntermediate,
+  newRoot,
+  now,
+  a,
+} from './support/federation.ts';
 
 function verdictOf(chain: readonly Uint8Array[], trust: TrustState, at: number = now): string {
   const verdict = createPeerVerifier(new Watchable<TrustState | undefined>(trust), { now: () => at }).verify(chain);
@@ -125,4 +135,15 @@ test('every changed bit of a leaf is refused', () => {
     changed.writeUInt8((changed[bit >> 3] ?? 0) ^ (1 << (bit & 7)), bit >> 3);
     assert.notEqual(verdictOf([changed, second], trust).slice(0, 2), 'ok', `bit ${bit}`);
   }
+});
+
+test('before there is a roster, an own agent is still told from one that another member minted', () => {
+  const { root, ofA, ofB } = newFederation(false);
+  const trust = initialTrust(federationDomain, [root.certificate], domainOf(a));
+  const source = new Watchable<TrustState | undefined>(trust);
+  const verifier = createPeerVerifier(source, { now: () => now }, { binding: 'trust-domain' });
+  const agentOfA = 'spiffe://a.mesh.example/isthmus/agent/one';
+  assert.equal(verifier.verify(leaf(ofA, { id: agentOfA }).chain).ok, true);
+  const forged = verifier.verify(leaf(ofB, { id: agentOfA }).chain);
+  assert.equal(!forged.ok && forged.reason, 'issuer-binding');
 });
