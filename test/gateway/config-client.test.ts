@@ -229,11 +229,11 @@ describe('connectConfig', () => {
 
   it('does not call the agent before its own address is known', async () => {
     await agent.listen(port);
-    let known: GatewayAdvert | undefined;
-    await connect({ advert: () => known });
+    const known: { advert?: GatewayAdvert } = {};
+    await connect({ advert: () => known.advert });
     await new Promise((resolve) => setTimeout(resolve, 100));
     assert.equal(agent.hellos.length, 0);
-    known = advert;
+    known.advert = advert;
     await until('hello', () => agent.hellos.length === 1);
   });
 

@@ -133,6 +133,12 @@ describe('a gateway', () => {
     held.end('b');
     const { received, end } = await ending;
     assert.deepEqual([received.toString(), end], ['b', 'eof']);
+    await until('earlier entries', () => backend.connections.size === 0);
+    await sleep(20);
+    east.access.length = 0;
+    for (let round = 0; round < 5; round += 1) await exchange(importPort, 'x');
+    await until('entries', () => east.access.length === 5);
+    assert.deepEqual([...new Set(east.access.map((entry) => entry.peer_identity))], [renewed.id]);
   });
 
   it('drains under load without a failed connection', async () => {
@@ -158,6 +164,7 @@ describe('a gateway', () => {
     await first.gateway.drain(3000);
     assert.equal(first.gateway.report().draining, true);
     assert.equal(first.gateway.ready.current, false);
+    assert.equal(west.gateway.report().links.filter((link) => link.up).length, 1, 'the peer was told to go away');
     await first.gateway.close();
     const before = done;
     await until('load on the other', () => done > before + 200);
