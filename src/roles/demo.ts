@@ -199,7 +199,7 @@ function startTraffic(federation: DemoFederation): Traffic[] {
       port,
       concurrency: 4,
       thinkMs: 60,
-      requestsPerConnection: 20,
+      requestsPerConnection: 5,
       clock,
     });
     traffic.start();

@@ -176,7 +176,6 @@ function waitingFor(context: AgentApiContext, agent: RunningAgent | undefined, h
   const { state, waitingFor: publisherWaits } = agent.publisher.status.current;
   if (state === 'waiting') waits.push(publisherWaits ?? 'a first write to the hub');
   if (!agent.source.current.synced) waits.push('the first health check of its services');
-  if (agent.gateways.gateways.current.size === 0) waits.push('a gateway to connect');
   return waits;
 }
 
@@ -186,6 +185,7 @@ function warnings(agent: RunningAgent | undefined, authority: AgentStatus['autho
   if (!authority.connected) {
     found.push(`the authority is not reachable (${authority.lastError ?? 'no answer'}): everything runs on without it`);
   }
+  if (agent.gateways.gateways.current.size === 0) found.push('no gateway is connected: nothing is carried');
   const { renewalProblem } = agent.ca.status();
   if (renewalProblem !== undefined) found.push(`the intermediate could not be renewed: ${renewalProblem}`);
   for (const refusal of agent.reader.refusals()) {
