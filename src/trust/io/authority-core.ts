@@ -24,7 +24,7 @@ import type { AuthorityStore } from './authority-store.ts';
 import { type Issuer, issue } from './issuer.ts';
 
 /** Longest life of a join token in ms, and the default. */
-export const maxTokenTtlMs: number = 15 * 60_000;
+const maxTokenTtlMs = 15 * 60_000;
 /** Live intermediates of one replica: the present one, the next, and some that run out. */
 const maxIntermediatesPerReplica = 8;
 

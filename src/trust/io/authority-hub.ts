@@ -9,7 +9,7 @@ import { chainIdOf } from '../../wire/seal.ts';
 import type { SealedRoster } from './authority-core.ts';
 
 /** The authority's partition of a hub (wire.md): its head is the sealed roster itself; it has no records and no log. */
-export const authorityPartition = 'authority';
+const authorityPartition = 'authority';
 
 /** How often the hub is looked at although nothing changed: it may have been flushed, restored or tampered with. */
 const repairMs = 15_000;

@@ -5,7 +5,7 @@ import type { GatewayTokenEntry, StoredGatewayTokens } from './agent-files.ts';
 import type { StateFile } from './state-file.ts';
 
 /** Longest life of a token in ms, and the default. */
-export const maxGatewayTokenTtlMs: number = 15 * 60_000;
+const maxGatewayTokenTtlMs = 15 * 60_000;
 const maxTokens = 1000;
 
 /** Invitations of gateways: only hashes are kept, each works once. */

@@ -10,7 +10,7 @@ export interface ScryptCost {
 }
 
 /** About 0.4 s and 128 MiB. */
-export const defaultScryptCost: ScryptCost = { N: 1 << 17 };
+const defaultScryptCost: ScryptCost = { N: 1 << 17 };
 
 const r = 8;
 const p = 1;
