@@ -71,6 +71,7 @@ suite('startReadOnly', () => {
     'a foreign origin': { origin: 'http://evil.example' },
     'an origin that only begins like ours': { origin: 'http://127.0.0.1:PORT.evil.example' },
     'our origin over another scheme': { origin: 'https://127.0.0.1:PORT' },
+    'our origin over a scheme as long as ours': { origin: 'file://127.0.0.1:PORT' },
     'a sandboxed origin': { origin: 'null' },
   };
   for (const [what, headers] of Object.entries(strangers)) {

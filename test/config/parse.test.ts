@@ -272,6 +272,12 @@ test('parseConfig never shows a secret', () => {
   }
 });
 
+test('parseConfig does not show what stands where the name of a secret file should', () => {
+  const problems = problemsOf('agent', agent.replace('6379 }', '6379, passwordFile: 31337 }')).join();
+  assert.match(problems, /hub\.passwordFile: a value that is not shown must be a path/);
+  assert.doesNotMatch(problems, /31337/);
+});
+
 test('a socket path that is too long for a Unix socket is refused with its length', () => {
   const long = `/${'d'.repeat(100)}`;
   assert.match(
