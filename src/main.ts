@@ -45,4 +45,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(0);
 });
 
+// A process that runs out of things to do before its command is over has failed, whatever it meant to say.
+process.exitCode = 1;
 process.exitCode = await runCli(process.argv.slice(2), world);

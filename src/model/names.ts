@@ -11,15 +11,11 @@ export type ServiceKey = Brand<'ServiceKey'>;
 /** The name of one replica of a role inside its cluster: an RFC 1123 label. */
 export type ReplicaName = Brand<'ReplicaName'>;
 
+/** RFC 1123: 1 to 63 of a–z, 0–9 and `-`, not at either end. */
 const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
-/** Whether `text` is an RFC 1123 label: 1 to 63 of a–z, 0–9 and `-`, not at either end. */
-export function isLabel(text: string): boolean {
-  return label.test(text);
-}
-
 function requireLabel(what: string, text: string): string {
-  if (isLabel(text)) return text;
+  if (label.test(text)) return text;
   throw new IsthmusError(
     'invalid',
     `${what} must be 1 to 63 of a-z, 0-9 and '-', not at either end: current value is '${text.slice(0, 80)}'`,
@@ -50,10 +46,6 @@ export function parseServiceKey(text: string): ServiceKey {
   requireLabel('The namespace of a service', text.slice(0, slash));
   requireLabel('The name of a service', text.slice(slash + 1));
   return text as ServiceKey;
-}
-
-export function serviceKey(namespace: string, name: string): ServiceKey {
-  return parseServiceKey(`${namespace}/${name}`);
 }
 
 export function namespaceOf(service: ServiceKey): string {

@@ -52,8 +52,8 @@ export async function runDemo(options: DemoOptions, io: RoleIo): Promise<number>
     const run = { options, io, federation, hubName };
     return await (options.scenario ? runScenario(run) : runLive(run, { dir, usual, log, started }));
   } finally {
-    release();
     await started.end();
+    release();
   }
 }
 

@@ -112,7 +112,7 @@ before(async () => {
 
 after(async () => {
   await Promise.all([...roles.keys()].map((name) => stop(name, 'SIGKILL')));
-  for (const documented of [...instances.keys()]) await killInstance(documented);
+  for (const documented of Array.from(instances.keys())) await killInstance(documented);
   await redis.stop();
   await rm(dir, { recursive: true, force: true });
 });
@@ -182,6 +182,6 @@ suite('two clusters as separate processes with a real Redis', () => {
   });
 
   test('every role ends with status 0 on SIGTERM', async () => {
-    for (const name of [...roles.keys()]) assert.equal(await stop(name), 0, `${name}\n${logs.get(name)}`);
+    for (const name of Array.from(roles.keys())) assert.equal(await stop(name), 0, `${name}\n${logs.get(name)}`);
   });
 });

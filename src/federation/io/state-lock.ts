@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { IsthmusError } from '../../model/error.ts';
 import type { Clock } from '../../model/ports/clock.ts';
-import type { LeaderElector } from '../../model/ports/leader-elector.ts';
+import type { LeaderElector, Leadership } from '../../model/ports/leader-elector.ts';
 import { ensurePrivateDir } from '../../runtime/io/files.ts';
 import { sleep } from '../../runtime/sleep.ts';
 
@@ -24,7 +24,7 @@ const busy = 5;
  */
 export function createStateLock(options: StateLockOptions): LeaderElector {
   return {
-    async acquire(signal: AbortSignal): Promise<{ readonly lost: AbortSignal; release(): Promise<void> }> {
+    async acquire(signal: AbortSignal): Promise<Leadership> {
       await ensurePrivateDir(options.stateDir);
       const database = await lock(options, signal);
       const lost = new AbortController();

@@ -13,13 +13,13 @@ import { sleep } from '../../runtime/sleep.ts';
 import { initAuthority } from '../../trust/io/authority.ts';
 import { type AuthorityRole, startAuthority } from '../authority.ts';
 import { Started } from '../shutdown.ts';
-import { DemoCluster, startDemoCluster } from './cluster.ts';
+import { type DemoCluster, startDemoCluster } from './cluster.ts';
 import { DemoPorts } from './ports.ts';
 import { Workload } from './workload.ts';
 
 export const east: ClusterName = parseClusterName('east');
 export const west: ClusterName = parseClusterName('west');
-export const south: ClusterName = parseClusterName('south');
+const south: ClusterName = parseClusterName('south');
 const names = [east, west, south] as const;
 
 /** In all three clusters. */

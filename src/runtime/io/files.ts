@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, lstat, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { lstat, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { IsthmusError } from '../../model/error.ts';
 
@@ -76,9 +76,4 @@ export async function readSecretFile(path: string): Promise<Buffer> {
   } catch (cause) {
     throw new IsthmusError('invalid', `Cannot read ${path}`, { cause });
   }
-}
-
-/** Narrows what was created by others, such as a socket. */
-export async function makePrivate(path: string): Promise<void> {
-  await chmod(path, 0o600);
 }
