@@ -40,7 +40,7 @@ async function readText(file: string): Promise<string> {
 }
 
 /** Reads a YAML file. @throws IsthmusError `invalid` when it cannot be read */
-export async function loadDocument(file: string): Promise<ConfigDocument> {
+async function loadDocument(file: string): Promise<ConfigDocument> {
   return readDocument(file, await readText(file));
 }
 
