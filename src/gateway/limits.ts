@@ -29,9 +29,9 @@ export interface GatewayLimits {
   readonly connectDeadlineMs: number;
   /** TLS handshake and HTTP/2 settings, each. */
   readonly handshakeTimeoutMs: number;
-  /** Between pings of a session that carries streams. */
+  /** Between pings of a session that is in use. */
   readonly pingIntervalMs: number;
-  /** Between pings of a session that carries nothing, and of sessions which others opened. */
+  /** Between pings of a session that is not, and of sessions which others opened. */
   readonly idlePingIntervalMs: number;
   /** A session without a byte for so long while a ping is outstanding is dead. */
   readonly silenceMs: number;

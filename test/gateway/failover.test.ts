@@ -202,13 +202,14 @@ describe('failing over', () => {
     assert.equal((await exchange(importPort, 'hi')).end, 'eof');
   });
 
-  it('notices a frozen gateway in less than a second while fresh connections go elsewhere', async () => {
+  it('notices a frozen gateway while fresh connections go elsewhere', async (t) => {
     const first = await backend(answer('east'));
     const second = await backend(answer('south'));
     east.table.set(tableOf(east, [serviceRoute({ self: 'east', local: [first.port] })], []));
     south.table.set(tableOf(south, [serviceRoute({ self: 'south', local: [second.port] })], []));
     // The gateway itself shares this process; what freezes is a process in between, which looks the same from here.
     const proxy = await startProxy(east.gateway.hbonePort);
+    let traffic: ReturnType<typeof load> | undefined;
     try {
       west.table.set(
         tableOf(
@@ -218,17 +219,16 @@ describe('failing over', () => {
         ),
       );
       await linksUp(west, 2);
-      const traffic = load(importPort);
-      await until(
-        'answers from both',
-        () => (traffic.answers.get('east') ?? 0) > 5 && (traffic.answers.get('south') ?? 0) > 5,
-      );
+      traffic = load(importPort);
+      const { answers } = traffic;
+      await until('answers from both', () => (answers.get('east') ?? 0) > 5 && (answers.get('south') ?? 0) > 5);
       const held = await open(importPort);
       proxy.child.kill('SIGSTOP');
       const frozenAt = performance.now();
       await until('the link to be down', () => west.gateway.report().links.some((link) => !link.up));
       const tookMs = performance.now() - frozenAt;
-      assert.ok(tookMs < 1300, `noticed after ${Math.round(tookMs)} ms`);
+      t.diagnostic(`noticed after ${Math.round(tookMs)} ms`);
+      assert.ok(tookMs < 1000, `noticed after ${Math.round(tookMs)} ms`);
       await sleep(300);
       const failed = await traffic.stop();
       assert.ok(failed <= 4, `${failed} failed, in flight were at most 4`);
@@ -236,6 +236,7 @@ describe('failing over', () => {
       proxy.child.kill('SIGCONT');
       await linksUp(west, 2);
     } finally {
+      await traffic?.stop();
       proxy.child.kill('SIGKILL');
       await once(proxy.child, 'exit');
     }

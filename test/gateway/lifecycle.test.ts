@@ -8,7 +8,7 @@ import { failOnLeak } from '../support/leak.ts';
 import { freePort } from '../support/ports.ts';
 import { exchange, open, readToEnd } from './support/client.ts';
 import { createTestCa, gatewayId, type TestCa } from './support/identities.ts';
-import { clusterRoute, linksUp, type Node, serviceRoute, startNode, tableOf, until } from './support/mesh.ts';
+import { clusterRoute, linksUp, type Node, quiet, serviceRoute, startNode, tableOf, until } from './support/mesh.ts';
 
 describe('a gateway', () => {
   let ca: TestCa;
@@ -133,8 +133,7 @@ describe('a gateway', () => {
     held.end('b');
     const { received, end } = await ending;
     assert.deepEqual([received.toString(), end], ['b', 'eof']);
-    await until('earlier entries', () => backend.connections.size === 0);
-    await sleep(20);
+    await quiet(west, east);
     east.access.length = 0;
     for (let round = 0; round < 5; round += 1) await exchange(importPort, 'x');
     await until('entries', () => east.access.length === 5);

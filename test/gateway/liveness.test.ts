@@ -35,9 +35,34 @@ describe('Liveness', () => {
     assert.equal(play({}, 5000).diedAt, 750);
   });
 
+  it('counts from the last sign of life, and gives every ping time to be answered', () => {
+    const frozenAfter = (pongAt: number): number | undefined => {
+      const liveness = new Liveness(rules, 0);
+      for (let now = 0; now < 50_000; ) {
+        const verdict = liveness.check(now, 0, 0);
+        if (verdict.kind === 'dead') return now - pongAt;
+        if (verdict.ping && now < pongAt) liveness.pong(Math.min(now + 1, pongAt));
+        now += verdict.nextMs;
+      }
+      return undefined;
+    };
+    assert.equal(frozenAfter(1), 750, 'the peer froze just after a pong');
+    assert.equal(frozenAfter(20_001), 1249, 'an idle session: its next ping came after 749 ms and had 500 ms');
+  });
+
   it('pings four times a second while there are streams, once a second without', () => {
     assert.equal(play({ pongAfterMs: 5 }, 9999).pings.length, 40);
-    assert.equal(play({ pongAfterMs: 5, streams: 0 }, 9999).pings.length, 10);
+    const idle = play({ pongAfterMs: 5, streams: 0 }, 19_999).pings;
+    assert.deepEqual([idle.filter((at) => at < 10_000).length, idle.filter((at) => at >= 10_000).length], [40, 10]);
+  });
+
+  it('stays watchful for a while after the last stream', () => {
+    const liveness = new Liveness(rules, 0);
+    liveness.check(0, 0, 1);
+    liveness.pong(1);
+    liveness.check(200, 0, 0);
+    const verdict = liveness.check(300, 0, 0);
+    assert.equal(verdict.kind === 'alive' && verdict.ping, true);
   });
 
   it('takes bytes for life although the pong is stuck behind them', () => {

@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { dialTls, secureContextOf } from '../../src/runtime/io/tls.ts';
 import { type Backend, echo, startBackend } from '../support/backend.ts';
 import { createTestCa, gatewayId, type TestCa } from './support/identities.ts';
-import { clusterRoute, linksUp, type Node, serviceRoute, startNode, tableOf, until } from './support/mesh.ts';
+import { clusterRoute, linksUp, type Node, quiet, serviceRoute, startNode, tableOf, until } from './support/mesh.ts';
 
 const authority = (service: string, port = 80): string => `${service}.shop.svc.clusterset.local:${port}`;
 
@@ -131,7 +131,7 @@ describe('the HBONE server', () => {
   });
 
   it('answers overloaded beyond its limit of connections, and serves again below it', async () => {
-    await until('earlier connections to end', () => backend.connections.size === 0);
+    await quiet(east);
     const open = Array.from({ length: 3 }, () =>
       session.request({ ':method': 'CONNECT', ':authority': authority('web') }, { endStream: false }),
     );
@@ -160,7 +160,7 @@ describe('the HBONE server', () => {
   });
 
   it('passes on the reset of a foreign peer that cancels, which Node shows like a clean end', async () => {
-    await until('earlier connections to end', () => backend.connections.size === 0);
+    await quiet(east);
     const socket = await dialRaw();
     const fields = Buffer.concat([literal(':method', 'CONNECT'), literal(':authority', authority('web'))]);
     socket.write(Buffer.concat([preface, frame(4, 0, 0), frame(1, 4, 1, fields), frame(0, 0, 1, Buffer.from('some'))]));

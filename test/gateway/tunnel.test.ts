@@ -10,7 +10,7 @@ import { failOnLeak, openDescriptors } from '../support/leak.ts';
 import { freePort } from '../support/ports.ts';
 import { exchange, open, readToEnd } from './support/client.ts';
 import { createTestCa, type TestCa } from './support/identities.ts';
-import { clusterRoute, linksUp, type Node, serviceRoute, startNode, tableOf, until } from './support/mesh.ts';
+import { clusterRoute, linksUp, type Node, quiet, serviceRoute, startNode, tableOf, until } from './support/mesh.ts';
 
 const run = promisify(execFile);
 
@@ -138,7 +138,7 @@ describe('a tunnelled connection', () => {
 
   it('writes one access-log entry at each gateway', async () => {
     serve = echo;
-    await until('earlier connections to end', () => backend.connections.size === 0);
+    await quiet(west, east);
     west.access.length = 0;
     east.access.length = 0;
     await exchange(importPort, 'hello');
@@ -165,7 +165,7 @@ describe('a tunnelled connection', () => {
       });
       socket.on('end', () => socket.end());
     };
-    await until('earlier connections to end', () => backend.connections.size === 0);
+    await quiet(west, east);
     const leak = failOnLeak(t, 5000);
     const before = openDescriptors();
     const one = async (index: number): Promise<void> => {
@@ -188,8 +188,7 @@ describe('a tunnelled connection', () => {
     await Promise.all(workers);
     await leak.check();
     assert.equal(openDescriptors(), before);
-    assert.equal(west.gateway.report().services[0]?.targets[0]?.active, 0);
-    assert.equal(east.gateway.report().services[0]?.targets[0]?.active, 0);
+    await quiet(west, east);
   });
 
   it('carries curl and redis-cli, which are not ours', async () => {

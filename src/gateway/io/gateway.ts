@@ -185,8 +185,8 @@ class RunningGateway implements Gateway {
 
   waitingFor(): string | undefined {
     const { svid, trust, clock, tableStatus } = this.#options;
-    if (this.#closed) return 'nothing: closed';
-    if (this.#draining) return 'nothing: draining';
+    if (this.#closed) return 'nothing any more: closed';
+    if (this.#draining) return 'its end: draining';
     if (!svid.current) return 'an identity from the agent';
     if (svid.current.notAfter <= clock.now()) return 'a new identity from the agent: the present one has expired';
     if (!trust.current) return 'the roster of the federation';

@@ -44,6 +44,7 @@ export class TunnelSession {
   readonly #limit: number;
   #state: SessionState;
   #active = 0;
+  #opened = 0;
   #failure: Error | undefined;
 
   constructor(http2: ClientHttp2Session, peer: GatewayPeer, options: SessionOptions, events: SessionEvents) {
@@ -59,7 +60,7 @@ export class TunnelSession {
     const unwatch = watchSession(http2, {
       clock: options.clock,
       rules: { pingIntervalMs, idlePingIntervalMs, silenceMs },
-      streams: () => this.#active,
+      streams: () => this.#used(),
       onRtt: (ms) => events.onRtt(ms),
       onPing: () => events.onPing(),
       onDead: (silentMs) =>
@@ -104,6 +105,7 @@ export class TunnelSession {
       throw new IsthmusError('unavailable', 'The session takes no more streams', { cause });
     }
     this.#active += 1;
+    this.#opened += 1;
     stream.once('close', () => {
       this.#active -= 1;
     });
@@ -121,6 +123,13 @@ export class TunnelSession {
     this.#failure ??= error;
     this.#leave('dead', error.message);
     this.#http2.destroy(error);
+  }
+
+  /** Streams open now or opened since the last call. */
+  #used(): number {
+    const used = this.#active + this.#opened;
+    this.#opened = 0;
+    return used;
   }
 
   #leave(kind: 'draining' | 'dead', reason: string): void {

@@ -5,7 +5,7 @@ import { Liveness, type LivenessRules } from '../tunnel/liveness.ts';
 export interface WatchdogOptions {
   readonly clock: Clock;
   readonly rules: LivenessRules;
-  /** Streams that the session carries now. */
+  /** Streams that the session carries now, or has carried since the last call. */
   readonly streams: () => number;
   /** After each answered ping. */
   readonly onRtt?: (ms: number) => void;

@@ -3,9 +3,9 @@
  * on the way a pong may take longer than the limit although the peer is well.
  */
 export interface LivenessRules {
-  /** Between pings while the session carries streams. */
+  /** Between pings while the session is in use: it carries streams, or has until a while ago. */
   readonly pingIntervalMs: number;
-  /** Between pings while it carries none. */
+  /** Between pings while it is not. */
   readonly idlePingIntervalMs: number;
   /** Without a byte for so long while a ping is outstanding: dead. */
   readonly silenceMs: number;
@@ -15,6 +15,10 @@ export type LivenessVerdict =
   | { readonly kind: 'dead'; readonly silentMs: number }
   | { readonly kind: 'alive'; readonly ping: boolean; readonly nextMs: number };
 
+/** A session stays in use for so long after its last stream: a frozen peer loses its streams to others at once. */
+const inUseMs = 10_000;
+/** The ping must have been unanswered for this part of the limit: silence before it was merely quiet. */
+const pingShare = 2 / 3;
 /** A check that comes so much later than asked for was held up by this process, which then has no opinion. */
 const heldUpMs = 200;
 
@@ -25,11 +29,14 @@ export class Liveness {
   #pingAt: number | undefined;
   #lastPingAt = Number.NEGATIVE_INFINITY;
   #dueAt: number;
+  /** A new session is there because it will be used. */
+  #usedAt: number;
 
   constructor(rules: LivenessRules, now: number) {
     this.#rules = rules;
     this.#heardAt = now;
     this.#dueAt = now;
+    this.#usedAt = now;
   }
 
   /** The answer to the outstanding ping. @returns the round trip in ms */
@@ -40,23 +47,28 @@ export class Liveness {
     return rtt;
   }
 
-  /** One look. `bytes`: read from the peer since the session began. */
+  /** One look. `bytes`: read from the peer since the session began; `streams`: open now, or since the last look. */
   check(now: number, bytes: number, streams: number): LivenessVerdict {
     const { pingIntervalMs, silenceMs } = this.#rules;
+    // Bytes count from the look that finds them, so a busy session is looked at more often than it is pinged.
+    if (streams > 0) this.#usedAt = now;
+    const inUse = now - this.#usedAt < inUseMs;
+    const lookMs = inUse ? pingIntervalMs / 2 : pingIntervalMs;
     const heldUp = now - this.#dueAt > heldUpMs;
     if (bytes !== this.#bytes || heldUp) this.#heardAt = now;
     this.#bytes = bytes;
     if (this.#pingAt !== undefined) {
-      const silentMs = now - Math.max(this.#heardAt, this.#pingAt);
-      if (silentMs >= silenceMs) return { kind: 'dead', silentMs };
-      return this.#alive(now, false, Math.max(1, Math.min(pingIntervalMs, silenceMs - silentMs)));
+      const silentMs = now - this.#heardAt;
+      const leftMs = Math.max(silenceMs - silentMs, silenceMs * pingShare - (now - this.#pingAt));
+      if (leftMs <= 0) return { kind: 'dead', silentMs };
+      return this.#alive(now, false, Math.max(1, Math.min(lookMs, leftMs)));
     }
-    const interval = streams > 0 ? pingIntervalMs : this.#rules.idlePingIntervalMs;
+    const interval = inUse ? pingIntervalMs : this.#rules.idlePingIntervalMs;
     const dueIn = this.#lastPingAt + interval - now;
-    if (dueIn > 0) return this.#alive(now, false, Math.min(pingIntervalMs, dueIn));
+    if (dueIn > 0) return this.#alive(now, false, Math.min(lookMs, dueIn));
     this.#pingAt = now;
     this.#lastPingAt = now;
-    return this.#alive(now, true, pingIntervalMs);
+    return this.#alive(now, true, lookMs);
   }
 
   #alive(now: number, ping: boolean, nextMs: number): LivenessVerdict {

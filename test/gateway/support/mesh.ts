@@ -153,3 +153,12 @@ export async function until(what: string, condition: () => boolean, withinMs = 5
 export async function linksUp(node: Node, count: number): Promise<void> {
   await until(`${count} links up`, () => node.gateway.report().links.filter((link) => link.up).length === count);
 }
+
+/** Waits until these gateways carry no connection, so that what is counted afterwards belongs to what follows. */
+export async function quiet(...nodes: readonly Node[]): Promise<void> {
+  await until('earlier connections to end', () =>
+    nodes.every((node) =>
+      node.gateway.report().services.every(({ targets }) => targets.every(({ active }) => active === 0)),
+    ),
+  );
+}
