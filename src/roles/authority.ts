@@ -68,7 +68,7 @@ export async function startAuthority(config: AuthorityConfig, context: RoleConte
 function blamed(thrown: unknown, config: AuthorityConfig): unknown {
   const error = IsthmusError.from(thrown);
   if (error.code === 'conflict') return blame(error, config.source, 'listen');
-  if (error.code === 'denied' && config.passphraseFile !== undefined) {
+  if (['denied', 'invalid'].includes(error.code) && config.passphraseFile !== undefined) {
     return blame(error, config.source, 'passphraseFile');
   }
   return thrown;

@@ -217,14 +217,18 @@ function hints({ options, federation }: Run, server: string): string[] {
     const entry = here.importPort(key, port);
     return `  ${namespaceOf(key)}/${nameOf(key)}: ${host}:${port}, exported by ${east}, is 127.0.0.1:${entry} in ${west}`;
   });
+  const lines: (readonly [string, string])[] = [
+    [`npx isthmus demo fail west${demo}`, `kill west's instances; 'demo restore west' brings them back`],
+    [`npx isthmus services shop/web${agent}`, 'who serves, with what share, and why'],
+    [`npx isthmus status${agent}`, `what west's agent knows, and what it waits for`],
+    [`npx isthmus links${agent}`, 'round trips between the gateways'],
+    [`curl http://127.0.0.1:${here.importPort(cart, 80)}/`, 'shop/cart from west, where no instance of it runs'],
+    [`curl http://127.0.0.1:${here.agent.httpPort}/v1/services`, `west's read-only API`],
+  ];
+  const width = Math.max(...lines.map(([command]) => command.length));
   return [
     'Three linked clusters are up. Try, in another terminal:',
-    `  npx isthmus demo fail west${demo}      # kill west's instances; "demo restore west" brings them back`,
-    `  npx isthmus status${agent}              # what west's agent knows`,
-    `  npx isthmus services shop/web${agent}   # who serves, with what share, and why`,
-    `  npx isthmus links${agent}`,
-    `  curl http://127.0.0.1:${here.importPort(cart, 80)}/       # shop/cart from west, where no instance of it runs`,
-    `  curl http://127.0.0.1:${here.agent.httpPort}/v1/services   # west's read-only API`,
+    ...lines.map(([command, what]) => `  ${command.padEnd(width)}  # ${what}`),
     ...external,
     'Ctrl-C ends everything.',
   ];

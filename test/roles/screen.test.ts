@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { plain, renderLine, renderScreen, type Screen } from '../../src/roles/demo/screen.ts';
+import { coloured, plain, renderLine, renderScreen, type Screen } from '../../src/roles/demo/screen.ts';
 
 const screen: Screen = {
   elapsedMs: 65_000,
@@ -44,13 +44,20 @@ suite('renderScreen', () => {
       /isthmus demo {2}01:05/,
       /✓ east +shop\/web 1\/1/,
       /✗ west +shop\/web 0\/1 +shop\/web has no ready instance/,
-      /west +shop\/web +e{18}s{6} +east 75% south 25% +100 +1234 +0 +1\.2ms +12ms/,
+      /west +shop\/web +100 +1234 +0 +1\.2ms +12ms +e{18}s{6} +east 75% south 25%/,
       /west → east 0\.4ms/,
       /east → west down/,
       /01:01 west failed/,
     ]) {
       assert.match(text, part);
     }
+  });
+
+  test('colours change what is seen, not what is read', () => {
+    const text = renderScreen(screen, coloured).join('\n');
+    assert.match(text, /\u001b\[/);
+    const bare = text.replaceAll(/\u001b\[\d+m/g, '');
+    assert.equal(bare, renderScreen(screen, plain).join('\n'));
   });
 
   test('a bar is as wide as any other when nobody serves', () => {

@@ -47,16 +47,29 @@ export interface Paint {
   readonly bad: (text: string) => string;
   readonly dim: (text: string) => string;
   readonly bold: (text: string) => string;
+  /** `name` decides the colour, so that a cluster keeps its own. */
+  readonly cluster: (text: string, name: string) => string;
 }
 
 const plainText = (text: string): string => text;
-export const plain: Paint = { good: plainText, bad: plainText, dim: plainText, bold: plainText };
+export const plain: Paint = { good: plainText, bad: plainText, dim: plainText, bold: plainText, cluster: plainText };
 
 const sgr =
   (on: number, off: number) =>
   (text: string): string =>
     `\u001b[${on}m${text}\u001b[${off}m`;
-export const coloured: Paint = { good: sgr(32, 39), bad: sgr(31, 39), dim: sgr(2, 22), bold: sgr(1, 22) };
+const clusterColours = [36, 35, 33, 34, 32] as const;
+
+export const coloured: Paint = {
+  good: sgr(32, 39),
+  bad: sgr(31, 39),
+  dim: sgr(2, 22),
+  bold: sgr(1, 22),
+  cluster(text, name) {
+    const colour = clusterColours[(name.codePointAt(0) ?? 0) % clusterColours.length] ?? 36;
+    return sgr(colour, 39)(text);
+  },
+};
 
 const barCells = 24;
 /** One letter per cluster fills the bar, so that it reads without colour too. */
@@ -64,6 +77,14 @@ function bar(served: readonly ServingShare[]): string {
   let cells = '';
   for (const { cluster, share } of served) cells += (cluster[0] ?? '?').repeat(Math.round(share * barCells));
   return cells.slice(0, barCells).padEnd(barCells, '·');
+}
+
+/** Each cluster's letters in a colour of its own. */
+function paintBar(cells: string, served: readonly ServingShare[], paint: Paint): string {
+  return cells.replace(/(.)\1*/g, (run, letter: string) => {
+    const index = served.findIndex(({ cluster }) => cluster.startsWith(letter));
+    return index < 0 ? paint.dim(run) : paint.cluster(run, letter);
+  });
 }
 
 function ms(value: number | undefined): string {
@@ -123,19 +144,25 @@ function trafficLines(traffic: readonly TrafficRow[], paint: Paint): string[] {
   const rows = traffic.map((row) => [
     row.from,
     row.service,
-    bar(row.served),
-    row.served.map(({ cluster, share }) => `${cluster} ${Math.round(share * 100)}%`).join(' '),
     row.requestsPerSecond.toFixed(0),
     String(row.requests),
     String(row.failed),
-    ms(row.p50Ms),
-    ms(row.p99Ms),
+    ms(row.p50Ms).padEnd(5),
+    ms(row.p99Ms).padEnd(5),
+    bar(row.served),
+    // Last, so that nothing moves when it gets longer.
+    row.served.map(({ cluster, share }) => `${cluster} ${Math.round(share * 100)}%`).join(' '),
   ]);
-  const head = ['FROM', 'SERVICE', 'SERVED BY', 'SHARE', 'REQ/S', 'REQUESTS', 'FAILED', 'P50', 'P99'];
+  const head = ['FROM', 'SERVICE', 'REQ/S', 'REQUESTS', 'FAILED', 'P50', 'P99', 'SERVED BY', ''];
   const [first = '', ...body] = columns([head, ...rows]);
   return [
     paint.bold(`  ${first}`),
-    ...body.map((line, i) => ((traffic[i]?.failed ?? 0) > 0 ? paint.bad(`! ${line}`) : `  ${line}`)),
+    ...body.map((line, i) => {
+      const row = traffic[i];
+      if (!row || row.failed > 0) return paint.bad(`! ${line}`);
+      const cells = bar(row.served);
+      return `  ${line.replace(cells, paintBar(cells, row.served, paint))}`;
+    }),
   ];
 }
 
