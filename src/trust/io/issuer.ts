@@ -48,7 +48,11 @@ export interface Issued {
 /** An issuer from a CA certificate and its key. @throws IsthmusError `corrupt` */
 export function issuerOf(certificate: Uint8Array, signer: Signer): Issuer {
   const { subject, notAfter, subjectKeyId } = readCertificate(certificate);
-  return { certificate, signer, parts: issuerParts(subject, subjectKeyId ?? signer.keyId, notAfter) };
+  return {
+    certificate,
+    signer,
+    parts: issuerParts(subject, { keyId: subjectKeyId ?? signer.keyId, algorithm: signer.algorithm }, notAfter),
+  };
 }
 
 /** Signs a certificate. @throws IsthmusError `invalid` when the issuer's own life has run out */
@@ -64,7 +68,7 @@ export function issue(issuer: Issuer, request: IssueRequest): Issued {
     issuer.parts,
   );
   return {
-    certificate: encodeSigned(tbs, issuer.signer.sign(tbs)),
+    certificate: encodeSigned(tbs, issuer.signer.sign(tbs), issuer.signer.algorithm),
     serial: Buffer.from(serial).toString('hex'),
     ...life,
   };
@@ -82,7 +86,7 @@ export function issueRoot(federationDomain: TrustDomain, signer: Signer, now: nu
       serial: newSerial(),
       ...validityOf('root', now, { issuerNotAfter: Number.POSITIVE_INFINITY }),
     },
-    selfIssued(subject),
+    selfIssued(subject, signer.algorithm),
   );
-  return issuerOf(encodeSigned(tbs, signer.sign(tbs)), signer);
+  return issuerOf(encodeSigned(tbs, signer.sign(tbs), signer.algorithm), signer);
 }

@@ -3,7 +3,7 @@ import { IsthmusError } from '../../model/error.ts';
 import { keyIdOf } from '../x509/certificate.ts';
 import { encodeCsrInfo } from '../x509/csr.ts';
 import { encodeSigned } from '../x509/certificate.ts';
-import type { Signer } from '../x509/signature.ts';
+import { readPublicKey, type SignatureAlgorithm, type Signer } from '../x509/signature.ts';
 
 /** A new P-256 key as PKCS#8 PEM. */
 export function generateKeyPem(): string {
@@ -11,7 +11,10 @@ export function generateKeyPem(): string {
   return privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
 }
 
-/** A signer over a P-256 key held in memory. @throws IsthmusError `corrupt` if the key does not decode or is another */
+/**
+ * A signer over a key held in memory: P-256, P-384 or RSA of 2048 to 4096 bits.
+ * @throws IsthmusError `corrupt` if the key does not decode, `invalid` if it is another
+ */
 export function signerOf(keyPem: string): Signer {
   let key: ReturnType<typeof createPrivateKey>;
   try {
@@ -20,15 +23,12 @@ export function signerOf(keyPem: string): Signer {
     // The cause could quote the key.
     throw new IsthmusError('corrupt', 'A private key does not decode');
   }
-  if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
-    throw new IsthmusError('corrupt', 'A private key is not of P-256');
-  }
   const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
-  return {
-    spki,
-    keyId: keyIdOf(spki),
-    sign: (bytes) => sign('sha256', bytes, { key, dsaEncoding: 'der' }),
-  };
+  const { namedCurve } = readPublicKey(spki).asymmetricKeyDetails ?? {};
+  const algorithm: SignatureAlgorithm =
+    namedCurve === undefined ? 'rsaSha256' : namedCurve === 'secp384r1' ? 'ecdsaSha384' : 'ecdsaSha256';
+  const hash = algorithm === 'ecdsaSha384' ? 'sha384' : 'sha256';
+  return { spki, keyId: keyIdOf(spki), algorithm, sign: (bytes) => sign(hash, bytes, { key, dsaEncoding: 'der' }) };
 }
 
 /** 126 random bits, positive, always 16 bytes: a fixed length tells nothing and never needs padding. */
@@ -41,5 +41,5 @@ export function newSerial(): Uint8Array {
 /** A PKCS#10 request that proves possession of the key and asks for nothing. DER. */
 export function createCsr(signer: Signer): Uint8Array {
   const info = encodeCsrInfo(signer.spki);
-  return encodeSigned(info, signer.sign(info));
+  return encodeSigned(info, signer.sign(info), signer.algorithm);
 }

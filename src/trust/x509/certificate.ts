@@ -4,7 +4,18 @@ import type { SpiffeId, TrustDomain } from '../../model/identity.ts';
 import type { KeyId } from '../../model/trust.ts';
 import * as der from './der.ts';
 import { oids } from './oids.ts';
-import { keyUsageBits, type ProfileName, profiles, type Validity } from './profiles.ts';
+import { type ProfileName, profiles, type Validity } from './profiles.ts';
+import { generalNameTag } from './read-extensions.ts';
+import type { SignatureAlgorithm, Signer } from './signature.ts';
+import {
+  authorityKeyId,
+  basicConstraints,
+  extKeyUsage,
+  keyUsage,
+  nameConstraints,
+  subjectAltName,
+  subjectKeyId,
+} from './write-extensions.ts';
 
 /**
  * Encodes certificates: the part to be signed, then the whole. Signing, serial numbers and clocks belong to the caller,
@@ -18,6 +29,8 @@ const maxNameChars = 64;
 export interface IssuerParts {
   readonly name: der.Asn1;
   readonly authorityKeyId: der.Asn1 | undefined;
+  /** With which it signs. */
+  readonly algorithm: SignatureAlgorithm;
   /** Wall clock in ms; nothing it issues may last longer. */
   readonly notAfter: number;
 }
@@ -61,47 +74,32 @@ export function keyIdOf(spki: Uint8Array): KeyId {
   return createHash('sha256').update(bytes).digest('hex').slice(0, 40);
 }
 
-function nameOf(name: DistinguishedName | undefined): der.Asn1 {
+/** DER of a name; undefined: the empty one. */
+export function encodeName(name: DistinguishedName | undefined): der.Asn1 {
   if (!name) return der.sequence();
   const attribute = (type: string, value: string): der.Asn1 =>
     der.set(der.sequence(der.oid(type), der.utf8String(value)));
   return der.sequence(attribute(oids.organization, name.organization), attribute(oids.commonName, name.commonName));
 }
 
-/** Issuer parts of a CA that signs certificates with the key `keyId`. */
-export function issuerParts(subject: Uint8Array, keyId: KeyId, notAfter: number): IssuerParts {
+/** Issuer parts of a CA that signs certificates with `signer`; `keyId`: how its own certificate names its key. */
+export function issuerParts(
+  subject: Uint8Array,
+  signer: Pick<Signer, 'keyId' | 'algorithm'>,
+  notAfter: number,
+): IssuerParts {
   return {
     name: der.decodeOwnDer(subject),
-    authorityKeyId: extension(oids.authorityKeyId, der.sequence(der.implicit(0, Buffer.from(keyId, 'hex')))),
+    authorityKeyId: authorityKeyId(signer.keyId),
+    algorithm: signer.algorithm,
     notAfter,
   };
 }
 
 /** Issuer parts of a root: its own name, no authority key identifier (RFC 5280 §4.2.1.1). */
-export function selfIssued(subject: DistinguishedName): IssuerParts {
-  return { name: nameOf(subject), authorityKeyId: undefined, notAfter: Number.POSITIVE_INFINITY };
+export function selfIssued(subject: DistinguishedName, algorithm: SignatureAlgorithm): IssuerParts {
+  return { name: encodeName(subject), authorityKeyId: undefined, algorithm, notAfter: Number.POSITIVE_INFINITY };
 }
-
-function extension(id: string, value: der.Asn1, critical: boolean = false): der.Asn1 {
-  const content = der.octetString(der.encodeDer(value));
-  return critical ? der.sequence(der.oid(id), der.trueValue(), content) : der.sequence(der.oid(id), content);
-}
-
-/** keyUsage as named bits: trailing zeroes are not sent (X.690 §11.2.2). */
-function keyUsage(profile: ProfileName): der.Asn1 {
-  const bits = profiles[profile].keyUsage.map((name) => keyUsageBits[name]);
-  const byte = bits.reduce<number>((sum, bit) => sum | (0x80 >> bit), 0);
-  return extension(oids.keyUsage, der.bitString(Uint8Array.of(byte), 7 - Math.max(...bits)), true);
-}
-
-function basicConstraints(profile: ProfileName): der.Asn1 {
-  const { pathLen } = profiles[profile];
-  const value =
-    pathLen === undefined ? der.sequence() : der.sequence(der.trueValue(), der.integer(Uint8Array.of(pathLen)));
-  return extension(oids.basicConstraints, value, true);
-}
-
-const bothPurposes = extension(oids.extKeyUsage, der.sequence(der.oid(oids.serverAuth), der.oid(oids.clientAuth)));
 
 /** Extensions that depend on the profile only, encoded once. */
 const fixedExtensions: Readonly<Record<ProfileName, readonly der.Asn1[]>> = {
@@ -112,17 +110,30 @@ const fixedExtensions: Readonly<Record<ProfileName, readonly der.Asn1[]>> = {
   leaf: fixed('leaf'),
 };
 
-function fixed(profile: ProfileName): readonly der.Asn1[] {
-  return [basicConstraints(profile), keyUsage(profile), ...(profiles[profile].extKeyUsage ? [bothPurposes] : [])];
+function fixed(name: ProfileName): readonly der.Asn1[] {
+  const profile = profiles[name];
+  const { pathLen } = profile;
+  const constraints = pathLen === undefined ? { ca: false } : { ca: true, pathLen };
+  const purposes = profile.extKeyUsage ? [extKeyUsage([oids.serverAuth, oids.clientAuth])] : [];
+  return [basicConstraints(constraints), keyUsage(profile.keyUsage), ...purposes];
 }
 
-/** RFC 5280 §4.2.1.10: permittedSubtrees [0] of one GeneralSubtree whose base is a URI's host. */
-function permittedUri(domain: TrustDomain): der.Asn1 {
-  const subtree = der.sequence(der.implicit(6, Buffer.from(domain, 'latin1')));
-  return extension(oids.nameConstraints, der.sequence(der.explicit(0, subtree)), true);
+function latin1(text: string): Uint8Array {
+  return Buffer.from(text, 'latin1');
 }
 
-const ecdsaSha256 = der.sequence(der.oid(oids.ecdsaSha256));
+/** AlgorithmIdentifiers: ECDSA has no parameters (RFC 5758 §3.2), RSA has NULL (RFC 4055 §5). */
+const algorithmIdentifiers: Readonly<Record<SignatureAlgorithm, der.Asn1>> = {
+  ecdsaSha256: der.sequence(der.oid(oids.ecdsaSha256)),
+  ecdsaSha384: der.sequence(der.oid(oids.ecdsaSha384)),
+  rsaSha256: der.sequence(der.oid(oids.rsaSha256), der.nullValue()),
+};
+
+/** The AlgorithmIdentifier of a signature. */
+export function encodeAlgorithm(algorithm: SignatureAlgorithm): der.Asn1 {
+  return algorithmIdentifiers[algorithm];
+}
+
 const version3 = der.explicit(0, der.integer(Uint8Array.of(2)));
 
 function checkSerial(serial: Uint8Array): void {
@@ -132,7 +143,7 @@ function checkSerial(serial: Uint8Array): void {
   }
 }
 
-/** The TBSCertificate to be signed with ECDSA P-256 and SHA-256. @throws IsthmusError `invalid` for an impossible life. */
+/** The TBSCertificate to be signed by the issuer's algorithm. @throws IsthmusError `invalid` for an impossible life. */
 export function encodeTbs(spec: CertificateSpec, issuer: IssuerParts): Uint8Array {
   checkSerial(spec.serial);
   if (spec.notAfter > issuer.notAfter || spec.notBefore >= spec.notAfter) {
@@ -142,30 +153,32 @@ export function encodeTbs(spec: CertificateSpec, issuer: IssuerParts): Uint8Arra
     );
   }
   const extensions = [...fixedExtensions[spec.profile]];
-  if (profiles[spec.profile].pathLen !== undefined) {
-    extensions.push(extension(oids.subjectKeyId, der.octetString(Buffer.from(keyIdOf(spec.spki), 'hex'))));
-  }
+  if (profiles[spec.profile].pathLen !== undefined) extensions.push(subjectKeyId(keyIdOf(spec.spki)));
   if (issuer.authorityKeyId) extensions.push(issuer.authorityKeyId);
   if (spec.uri !== undefined) {
-    const names = der.sequence(der.implicit(6, Buffer.from(spec.uri, 'latin1')));
-    extensions.push(extension(oids.subjectAltName, names, spec.subject === undefined));
+    const names = [{ tag: generalNameTag.uri, value: latin1(spec.uri) }];
+    extensions.push(subjectAltName(names, spec.subject === undefined));
   }
-  if (spec.permitted !== undefined) extensions.push(permittedUri(spec.permitted));
+  if (spec.permitted !== undefined) {
+    extensions.push(nameConstraints({ permitted: [{ tag: generalNameTag.uri, value: latin1(spec.permitted) }] }));
+  }
   return der.encodeDer(
     der.sequence(
       version3,
       der.integer(spec.serial),
-      ecdsaSha256,
+      encodeAlgorithm(issuer.algorithm),
       issuer.name,
       der.sequence(der.time(spec.notBefore), der.time(spec.notAfter)),
-      nameOf(spec.subject),
+      encodeName(spec.subject),
       der.decodeOwnDer(spec.spki),
       der.explicit(3, der.sequence(...extensions)),
     ),
   );
 }
 
-/** The whole of a signed structure (Certificate, CertificationRequest). `signature`: DER ECDSA. */
-export function encodeSigned(toBeSigned: Uint8Array, signature: Uint8Array): Uint8Array {
-  return der.encodeDer(der.sequence(der.decodeOwnDer(toBeSigned), ecdsaSha256, der.bitString(signature)));
+/** The whole of a signed structure (Certificate, CertificationRequest). ECDSA signatures are DER. */
+export function encodeSigned(toBeSigned: Uint8Array, signature: Uint8Array, algorithm: SignatureAlgorithm): Uint8Array {
+  return der.encodeDer(
+    der.sequence(der.decodeOwnDer(toBeSigned), encodeAlgorithm(algorithm), der.bitString(signature)),
+  );
 }

@@ -44,6 +44,10 @@ export function trueValue(): Asn1 {
   return primitive(Type.BOOLEAN, '\u00ff');
 }
 
+export function nullValue(): Asn1 {
+  return primitive(Type.NULL, '');
+}
+
 export function octetString(content: Uint8Array): Asn1 {
   return primitive(Type.OCTETSTRING, binary(content));
 }

@@ -5,12 +5,16 @@ import type { Asn1 } from './der.ts';
 import * as der from './der.ts';
 import { oids } from './oids.ts';
 
+/** Algorithms with which Isthmus signs; by their names in `oids`. */
+export type SignatureAlgorithm = 'ecdsaSha256' | 'ecdsaSha384' | 'rsaSha256';
+
 /** A private key that may only be used, never seen. A file, a token of PKCS#11 and a key service look alike. */
 export interface Signer {
   /** SubjectPublicKeyInfo, DER. */
   readonly spki: Uint8Array;
   readonly keyId: KeyId;
-  /** ECDSA P-256 with SHA-256, DER. */
+  readonly algorithm: SignatureAlgorithm;
+  /** By `algorithm`; ECDSA in DER. */
   sign(bytes: Uint8Array): Uint8Array;
 }
 
