@@ -23,6 +23,8 @@ export interface ErrorDetails {
   /** What the reader can do about it, as one sentence. */
   readonly hint?: string;
   readonly cause?: unknown;
+  /** For `exhausted`: when it may work again, in ms from now. */
+  readonly retryAfterMs?: number;
 }
 
 /**
@@ -32,12 +34,14 @@ export interface ErrorDetails {
 export class IsthmusError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
+  readonly retryAfterMs: number | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = 'IsthmusError';
     this.code = code;
     this.hint = details.hint;
+    this.retryAfterMs = details.retryAfterMs;
   }
 
   /** Wraps whatever was thrown; an `IsthmusError` passes through unchanged. */

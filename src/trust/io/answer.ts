@@ -1,4 +1,4 @@
-import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
+import { Metadata, type sendUnaryData, type ServerUnaryCall } from '@grpc/grpc-js';
 import { IsthmusError } from '../../model/error.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { toGrpcFailure } from '../../runtime/grpc-status.ts';
@@ -24,10 +24,18 @@ export function answer<Request, Response>(
       response = await decide(call);
     } catch (thrown) {
       refuse(call, thrown);
-      callback(toGrpcFailure(thrown));
+      callback({ ...toGrpcFailure(thrown), metadata: retryMetadata(thrown) });
       return;
     }
     callback(null, response);
   };
   return (call, callback) => void respond(call, callback);
+}
+
+/** RFC 9110 §10.2.3: whole seconds, in the trailers of a call that came too soon. */
+function retryMetadata(thrown: unknown): Metadata {
+  const metadata = new Metadata();
+  const afterMs = thrown instanceof IsthmusError ? thrown.retryAfterMs : undefined;
+  if (afterMs !== undefined) metadata.set('retry-after', String(Math.ceil(afterMs / 1000)));
+  return metadata;
 }
