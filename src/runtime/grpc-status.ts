@@ -39,6 +39,11 @@ export function fromGrpcFailure(what: string, thrown: unknown): IsthmusError {
   if (thrown instanceof IsthmusError) return thrown;
   const { code, details } = thrown as Partial<GrpcFailure>;
   const known = typeof code === 'number' ? codeOf.get(code) : undefined;
-  const said = typeof details === 'string' && details !== '' ? details : String(thrown);
+  const said = typeof details === 'string' && details !== '' ? plainDetails(details) : String(thrown);
   return new IsthmusError(known ?? 'unavailable', `${what}: ${said}`, { cause: thrown });
+}
+
+/** grpc-js wraps the one thing that matters, why a connection failed, into its own words. */
+function plainDetails(details: string): string {
+  return /Last error: (?:Error: )?(.+?)\.? Resolution note:/.exec(details)?.[1] ?? details;
 }

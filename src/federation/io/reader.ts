@@ -275,9 +275,10 @@ class PartitionsReader implements Reader {
   }
 
   async #lookAtAll(members: readonly Member[]): Promise<void> {
-    const { hub } = this.#options;
+    const { hub, self } = this.#options;
     const names = members.map((member) => member.follower.cluster);
-    const [heads, leases] = await Promise.all([hub.readHeads(names), hub.readLeases(names)]);
+    // The own head is not looked at: a hub that is asked for nothing would answer without being there.
+    const [heads, leases] = await Promise.all([hub.readHeads([...names, self]), hub.readLeases(names)]);
     this.#hubAnswered();
     for (const [index, member] of members.entries()) {
       const { follower } = member;
