@@ -8,7 +8,7 @@ import { afterEach, beforeEach, suite, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { request } from 'undici';
-import type { DemoStatus, ServiceDetail } from '../../src/model/status.ts';
+import type { AgentStatus, DemoStatus, ServiceDetail } from '../../src/model/status.ts';
 import type { ScenarioResult } from '../../src/roles/demo/scenario.ts';
 import { isthmusIn } from '../cli/isthmus.ts';
 import { startRedis } from '../support/redis.ts';
@@ -161,9 +161,17 @@ suite('isthmus demo', () => {
     assert.deepEqual(await leftovers(), []);
   });
 
-  test('the folder of a killed demo is taken over', async () => {
-    await startDemo(/Three linked clusters are up/);
+  test('the folder of a killed demo is taken over, and its private Redis ends with it', async () => {
+    await startDemo(/Three linked clusters are up/, '--hub', 'auto');
+    assert.equal((await json<DemoStatus>('demo', 'status')).hub, 'redis');
+    const { hub } = await json<AgentStatus>('status');
+    const [, port = ''] = /redis:\/\/127\.0\.0\.1:(\d+)/.exec(hub.name) ?? [];
+    const ping = (): Promise<unknown> => run('redis-cli', ['-p', port, 'PING']);
+    await ping();
     await end('SIGKILL');
+    await assert.rejects(async () => {
+      for (let i = 0; i < 100; i += 1, await delay(50)) await ping();
+    }, /refused/i);
     assert.equal((await isthmus.run(['demo', 'status'])).status, 4);
     await startDemo(/Three linked clusters are up/);
     assert.equal((await json<DemoStatus>('demo', 'status')).kind, 'demo');

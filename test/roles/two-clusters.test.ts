@@ -124,6 +124,8 @@ suite('two clusters as separate processes with a real Redis', () => {
     await ok('status', '--config', 'authority.yaml', '--wait');
     for (const cluster of ['east', 'west']) {
       await ok('token', 'issue', cluster, '--config', 'authority.yaml', '--out', `${cluster}.token`);
+      // One of them by hand, as a careful operator would; the other joins at its first start.
+      if (cluster === 'west') await ok('join', '-f', 'west-agent.yaml', '--token-file', 'west.token');
       start(`${cluster}-agent`, 'agent', '-f', `${cluster}-agent.yaml`);
       await ok('status', '--config', `${cluster}-agent.yaml`, '--wait');
       const token = ['--gateway', 'gateway-0', '--out', `${cluster}-gateway.token`];
