@@ -5,35 +5,44 @@ import type { Hub } from '../../src/model/ports/hub.ts';
 import { systemClock } from '../../src/runtime/io/clock.ts';
 import { Watchable } from '../../src/runtime/watchable.ts';
 import { publishToHub } from '../../src/trust/io/authority-hub.ts';
+import type { SealedBundles } from '../../src/trust/bundle/bundle-sealer.ts';
 import type { SealedRoster } from '../../src/trust/io/authority-core.ts';
 import { chainIdOf } from '../../src/wire/seal.ts';
 import { eventually, silent } from './support/environment.ts';
 
-test('the roster reaches a hub that was away, and each new one at once', async (t) => {
+test('roster and bundles reach a hub that was away, and each new one at once', async (t) => {
   const chain = Buffer.from('chain');
   const roster = new Watchable<SealedRoster>({ sealed: Buffer.from('one'), chain });
-  const stored: { head?: Uint8Array; hint?: string; chains: Set<string> } = { chains: new Set() };
+  const stored: {
+    head?: Uint8Array;
+    hint?: string;
+    chains: Set<string>;
+    records: ReadonlyMap<string, Uint8Array>;
+  } = { chains: new Set(), records: new Map() };
+  const bundles = new Watchable<SealedBundles | undefined>(undefined);
   let away = true;
-  const hub: Pick<Hub, 'name' | 'readHeads' | 'writeChain' | 'commit'> = {
+  const hub: Pick<Hub, 'name' | 'readSnapshot' | 'writeChain' | 'commit'> = {
     name: 'test',
-    async readHeads() {
+    async readSnapshot() {
       if (away) throw new IsthmusError('unavailable', 'hub is away');
-      return [stored.head];
+      return { head: stored.head, records: stored.records, lastId: undefined };
     },
     async writeChain(_partition, id) {
       stored.chains.add(id);
     },
-    async commit(_partition, { expectedHead, head, hint }) {
+    async commit(_partition, { expectedHead, head, hint, records }) {
       assert.ok(stored.chains.has(chainIdOf(chain)), 'the chain is there before its head');
       if (expectedHead !== stored.head) return { ok: false, head: stored.head };
       stored.head = head;
       stored.hint = hint;
+      stored.records = records as ReadonlyMap<string, Uint8Array>;
       return { ok: true };
     },
   };
   const publisher = publishToHub({
     hub: hub as Hub,
     sealedRoster: roster,
+    sealedBundles: bundles,
     sequence: () => 7,
     clock: systemClock,
     log: silent,
@@ -47,4 +56,7 @@ test('the roster reaches a hub that was away, and each new one at once', async (
   stored.head = Buffer.from('of somebody else');
   roster.set({ sealed: Buffer.from('two'), chain });
   await eventually('replaced', () => Buffer.from(stored.head ?? []).toString() === 'two');
+  assert.equal(stored.records.size, 0);
+  bundles.set({ sealed: Buffer.from('map'), chain });
+  await eventually('bundles too', () => Buffer.from(stored.records.get('bundles') ?? []).toString() === 'map');
 });

@@ -2,6 +2,7 @@ import { messageOf } from '../../model/error.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { Hub } from '../../model/ports/hub.ts';
 import type { Log } from '../../model/ports/log.ts';
+import { bundlesRecordKey } from '../../wire/bundle.ts';
 import { decodeSeal } from '../../wire/seal.ts';
 import { anythingHint, parseHint } from '../hint.ts';
 
@@ -9,6 +10,11 @@ export interface RosterReaderOptions {
   readonly hub: Hub;
   /** Takes the sealed roster with the PEM chain of its signer, as found: both are for the receiver to verify. */
   readonly onRoster: (sealed: Uint8Array, chain: Uint8Array) => void;
+  /**
+   * Takes the sealed bundle map with the PEM chain of its signer, after each new roster. False: it was not taken, so
+   * that it is worth to look again before the roster changes.
+   */
+  readonly onBundles?: (sealed: Uint8Array, chain: Uint8Array) => boolean;
   readonly clock: Clock;
   readonly log: Log;
   /** Mean time between two looks, in ms. Default 5000, jittered by a quarter. */
@@ -18,10 +24,11 @@ export interface RosterReaderOptions {
 /** The authority's partition; its head is the sealed roster. */
 const partition = 'authority';
 
-/** Passes on each roster that turns up in the hub, once. The result ends it. */
+/** Passes on each roster that turns up in the hub, once, and the bundles with it. The result ends it. */
 export function startRosterReader(options: RosterReaderOptions): { close(): Promise<void> } {
   const { hub, onRoster, clock, log, pollMs = 5000 } = options;
   let seen: Uint8Array | undefined;
+  let bundlesTaken = false;
   let timer: Timer | undefined;
   let looking: Promise<void> | undefined;
   let again = false;
@@ -29,12 +36,26 @@ export function startRosterReader(options: RosterReaderOptions): { close(): Prom
 
   async function look(): Promise<void> {
     const [sealed] = await hub.readHeads([partition]);
-    if (!sealed || (seen && Buffer.compare(sealed, seen) === 0)) return;
-    const { chainId } = decodeSeal(sealed);
-    const chain = await hub.readChain(partition, chainId);
-    if (!chain || closed) return;
-    seen = sealed;
-    onRoster(sealed, chain);
+    if (!sealed) return;
+    const isNew = !seen || Buffer.compare(sealed, seen) !== 0;
+    if (isNew) {
+      const chain = await chainOf(sealed);
+      if (!chain || closed) return;
+      seen = sealed;
+      onRoster(sealed, chain);
+    }
+    if (options.onBundles && (isNew || !bundlesTaken)) bundlesTaken = await lookForBundles(options.onBundles);
+  }
+
+  async function lookForBundles(take: NonNullable<RosterReaderOptions['onBundles']>): Promise<boolean> {
+    const { records } = await hub.readSnapshot(partition);
+    const sealed = records.get(bundlesRecordKey);
+    const chain = sealed && (await chainOf(sealed));
+    return sealed !== undefined && chain !== undefined && !closed && take(sealed, chain);
+  }
+
+  function chainOf(sealed: Uint8Array): Promise<Uint8Array | undefined> {
+    return hub.readChain(partition, decodeSeal(sealed).chainId);
   }
 
   async function lookWhileAsked(): Promise<void> {

@@ -1,14 +1,19 @@
 import { IsthmusError, messageOf } from '../../model/error.ts';
 import type { Clock } from '../../model/ports/clock.ts';
-import type { Hub } from '../../model/ports/hub.ts';
+import type { Hub, Snapshot } from '../../model/ports/hub.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { Watch } from '../../model/ports/watch.ts';
 import { Backoff } from '../../runtime/backoff.ts';
 import { sleep } from '../../runtime/sleep.ts';
+import { bundlesRecordKey } from '../../wire/bundle.ts';
 import { chainIdOf } from '../../wire/seal.ts';
+import type { SealedBundles } from '../bundle/bundle-sealer.ts';
 import type { SealedRoster } from './authority-core.ts';
 
-/** The authority's partition of a hub (wire.md): its head is the sealed roster itself; it has no records and no log. */
+/**
+ * The authority's partition of a hub (wire.md): its head is the sealed roster itself, its one record the sealed bundle
+ * map; it has no log.
+ */
 const authorityPartition = 'authority';
 
 /** How often the hub is looked at although nothing changed: it may have been flushed, restored or tampered with. */
@@ -17,6 +22,7 @@ const repairMs = 15_000;
 export interface HubPublisherOptions {
   readonly hub: Hub;
   readonly sealedRoster: Watch<SealedRoster>;
+  readonly sealedBundles: Watch<SealedBundles | undefined>;
   /** Sequence of what `sealedRoster` holds, for the hint. */
   readonly sequence: () => number;
   readonly clock: Clock;
@@ -31,10 +37,10 @@ export interface HubPublisher {
 
 /** Keeps the roster in a hub, whatever happens to the hub. */
 export function publishToHub(options: HubPublisherOptions): HubPublisher {
-  const { hub, sealedRoster, clock, log } = options;
+  const { hub, sealedRoster, sealedBundles, clock, log } = options;
   const stop = new AbortController();
   let changed = new AbortController();
-  const unsubscribe = sealedRoster.subscribe(() => changed.abort());
+  const ends = [sealedRoster, sealedBundles].map((source) => source.subscribe(() => changed.abort()));
   let problem: string | undefined = `hub ${hub.name} was not reached yet`;
 
   const run = async (): Promise<void> => {
@@ -59,29 +65,37 @@ export function publishToHub(options: HubPublisherOptions): HubPublisher {
   return {
     problem: () => problem,
     async close(): Promise<void> {
-      unsubscribe();
+      for (const end of ends) end();
       stop.abort();
       await running;
     },
   };
 }
 
-async function writeOnce({ hub, sealedRoster, sequence }: HubPublisherOptions): Promise<void> {
+async function writeOnce({ hub, sealedRoster, sealedBundles, sequence }: HubPublisherOptions): Promise<void> {
   const { sealed, chain } = sealedRoster.current;
-  const [head] = await hub.readHeads([authorityPartition]);
-  if (head && Buffer.from(head).equals(sealed)) return;
-  // The chain first: a head whose chain nobody finds would be useless.
-  await hub.writeChain(authorityPartition, chainIdOf(chain), chain);
+  const bundles = sealedBundles.current;
+  const before = await hub.readSnapshot(authorityPartition);
+  if (isWhole(before, sealed, bundles?.sealed)) return;
+  // The chains first: what nobody can verify would be useless.
+  for (const each of new Set([chain, bundles?.chain ?? chain])) {
+    await hub.writeChain(authorityPartition, chainIdOf(each), each);
+  }
   await hub.commit(authorityPartition, {
     // Nobody else may write here: whatever stands there is replaced.
-    expectedHead: head,
+    expectedHead: before.head,
     head: sealed,
-    records: new Map(),
+    records: new Map(bundles && [[bundlesRecordKey, bundles.sealed]]),
     snapshot: true,
     delta: undefined,
     hint: `${authorityPartition} 0 ${sequence()}`,
   });
-  const [after] = await hub.readHeads([authorityPartition]);
-  if (after && Buffer.from(after).equals(sealed)) return;
+  if (isWhole(await hub.readSnapshot(authorityPartition), sealed, bundles?.sealed)) return;
   throw new IsthmusError('conflict', `Hub ${hub.name}: somebody else writes the authority's partition`);
+}
+
+function isWhole({ head, records }: Snapshot, roster: Uint8Array, bundles: Uint8Array | undefined): boolean {
+  const same = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
+    a === undefined || b === undefined ? a === b : Buffer.from(a).equals(b);
+  return same(head, roster) && same(records.get(bundlesRecordKey), bundles);
 }

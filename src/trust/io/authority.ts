@@ -4,6 +4,7 @@ import { roleOf, type TrustDomain } from '../../model/identity.ts';
 import type { ClusterName } from '../../model/names.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { Hub } from '../../model/ports/hub.ts';
+import type { TrustSource } from '../../model/ports/identity.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { Watch } from '../../model/ports/watch.ts';
 import type { Roster, RosterEntry } from '../../model/trust.ts';
@@ -13,6 +14,7 @@ import type { TlsMaterial } from '../../runtime/io/tls.ts';
 import { Watchable } from '../../runtime/watchable.ts';
 import { formatHostPort } from '../../wire/address.ts';
 import { type AuditRecord, auditProblem } from '../audit.ts';
+import { sealBundles } from '../bundle/bundle-sealer.ts';
 import { createPeerVerifier } from '../verify/peer-verifier.ts';
 import { fingerprintOf } from '../x509/read.ts';
 import { authorityService } from './authority-api.ts';
@@ -79,6 +81,8 @@ export interface Authority {
   readonly federationDomain: TrustDomain;
   readonly roster: Watch<Roster>;
   readonly sealedRoster: Watch<SealedRoster>;
+  /** Roster and anchors together, as the bundles are made of. */
+  readonly trust: TrustSource;
   /** @throws IsthmusError `invalid`, `denied` */
   issueToken(request: TokenRequest): Promise<IssuedToken>;
   /** Suspends, revokes or readmits a member, at once and durably. @throws IsthmusError `not-found`, `conflict` */
@@ -135,11 +139,13 @@ export async function openAuthority(options: OpenAuthorityOptions): Promise<Auth
     const opened = await listenGrpc({ listen: options.listen, server, material: () => material, check, log });
     listener = opened;
     const endTrust = decisions.trust.subscribe(() => opened.recheck());
+    const bundles = sealBundles(decisions.trust, sealer);
     const publisher: HubPublisher | undefined =
       hub &&
       publishToHub({
         hub,
         sealedRoster: decisions.sealedRoster,
+        sealedBundles: bundles.bundles,
         sequence: () => decisions.roster.current.sequence,
         clock,
         log,
@@ -162,6 +168,7 @@ export async function openAuthority(options: OpenAuthorityOptions): Promise<Auth
       federationDomain,
       roster: decisions.roster,
       sealedRoster: decisions.sealedRoster,
+      trust: decisions.trust,
       async issueToken(request): Promise<IssuedToken> {
         const addresses = request.addresses ?? [defaultAddress(options.listen.host, opened.port)];
         return decisions.issueToken({ ...request, addresses });
@@ -190,6 +197,7 @@ export async function openAuthority(options: OpenAuthorityOptions): Promise<Auth
         renewal.cancel();
         endTrust();
         await publisher?.close();
+        bundles.close();
         await opened.close();
         decisions.close();
         store.close();

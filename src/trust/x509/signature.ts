@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { IsthmusError } from '../../model/error.ts';
 import type { KeyId } from '../../model/trust.ts';
+import type { PublicJwk } from '../../wire/bundle.ts';
 import type { Asn1 } from './der.ts';
 import * as der from './der.ts';
 import { oids } from './oids.ts';
@@ -76,4 +77,10 @@ export function readPublicKey(spki: Uint8Array): KeyObject {
   }
   const what = `${key.asymmetricKeyType ?? 'unknown'} ${namedCurve ?? modulusLength ?? ''}`.trim();
   throw new IsthmusError('invalid', `A key must be P-256, P-384 or RSA 2048 to 4096 with e=65537: it is ${what}`);
+}
+
+/** A public key as a JWK (RFC 7518 §6.2, §6.3). @throws IsthmusError `invalid` for a key that is unfit */
+export function publicJwkOf(spki: Uint8Array): PublicJwk {
+  const { crv = '', e = '', n = '', x = '', y = '', kty } = readPublicKey(spki).export({ format: 'jwk' });
+  return kty === 'RSA' ? { e, kty, n } : { crv, kty: 'EC', x, y };
 }
