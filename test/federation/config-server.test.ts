@@ -260,6 +260,26 @@ test('config server: a refusal or another digest is answered with the full table
   await eventually(gateway.changed, () => gateway.ended !== undefined);
 });
 
+test('config server: a gateway that loses its way in the middle gets the full table again', async () => {
+  await using agent = await startAgent(tableOf(routeOf('web'), routeOf('db')));
+  const gateway = agent.gateway('gw-0');
+  await settled(agent, gateway);
+  gateway.answers = false;
+  agent.tables.set(tableOf(routeOf('web', 2), routeOf('db')));
+  await eventually(gateway.changed, () => gateway.updates.length === 2);
+  gateway.answers = true;
+  gateway.acknowledge(gateway.updates[1] as Update, { digest: '', error: 'the base is another table' });
+  await settled(agent, gateway);
+  assert.deepEqual(
+    gateway.updates.map((update) => [update.full, update.services.length]),
+    [
+      [true, 2],
+      [false, 1],
+      [true, 2],
+    ],
+  );
+});
+
 test('config server: a slow gateway gets the newest table once, whatever it missed', async () => {
   await using agent = await startAgent(tableOf(routeOf('web')));
   const gateway = agent.gateway('gw-0');

@@ -91,6 +91,13 @@ test('merge: only what the roster lets a cluster export, and only active members
   }
 });
 
+test('merge: a roster that lets a cluster export less takes effect on what was merged before', () => {
+  const partitions = new Map([[east, partition(keyed(exportOf('shop/web')))]]);
+  const previous = merge({ self: west, partitions, roster });
+  const narrow = rosterOf(entryOf(east, { exportable: ['bank/*'] }), entryOf(west), entryOf(south));
+  assert.equal(merge({ self: west, partitions, roster: narrow, previous }).services.size, 0);
+});
+
 test('merge: a tombstone ends that export only; the last one gone, the service is gone', () => {
   const tombstone: ClusterRecord = { kind: 'tombstone', service: web, deletedAt: 9 };
   const partitions = new Map([

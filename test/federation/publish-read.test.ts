@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createEmbeddedHub } from '../../src/federation/io/embedded-hub.ts';
@@ -160,6 +160,29 @@ test('publish: a restart begins a higher epoch and keeps the age of its exports'
   assert.ok(status.epoch > epoch);
   const record = second.own.current.records.get(web);
   assert.equal(record?.kind === 'export' && record.createdAt, 1000);
+});
+
+test('publish: a new epoch is above what this cluster signed in the hub, even when disk and clock know nothing of it', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const sealer = site.sealerOf(east);
+  const ahead = Date.now() + 10_000_000;
+  await forge(site.hub, sealer.current as Sealer, { epoch: ahead, revision: 9, values: new Map() });
+  const publisher = await site.publisher(east, { sealer });
+  publisher.publish(keyed(exportOf('shop/web')), { synced: true });
+  const { epoch, revision } = await eventually(publisher.status, (status) => status.settled);
+  assert.deepEqual([epoch, revision], [ahead + 1, 1]);
+});
+
+test('publish: a new epoch is above the stored one, even when hub and clock know nothing of it', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const stateDir = await site.dir('east-agent');
+  const ahead = Date.now() + 10_000_000;
+  await writeFile(`${stateDir}/epoch`, `${ahead}\n`);
+  const publisher = await site.publisher(east, { stateDir });
+  publisher.publish(keyed(exportOf('shop/web')), { synced: true });
+  const { epoch } = await eventually(publisher.status, (status) => status.settled);
+  assert.equal(epoch, ahead + 1);
+  assert.equal(Number(await readFile(`${stateDir}/epoch`, 'utf8')), ahead + 1);
 });
 
 test('two writers: the one with the newer epoch wins, the other stops and says so', async () => {
@@ -381,6 +404,21 @@ test('a foreign head in the own partition is overwritten', async () => {
   publisher.publish(keyed(withReady(2)), { synced: true });
   await eventually(reader.partitions, (p) => readyAt(p, web) === 2);
   assert.equal((await headOf(site.hub)).epoch, epoch);
+});
+
+test('a hub in which somebody keeps writing over the partition is not fought at full speed', async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  let commits = 0;
+  const hub = altered(site.hub, {
+    async commit(this: Hub): Promise<CommitResult> {
+      commits += 1;
+      return { ok: false, head: Buffer.from(`foreign ${commits}`) };
+    },
+  });
+  const publisher = await site.publisher(east, { hub, backoff: { initialMs: 20, maxMs: 200 } });
+  publisher.publish(keyed(exportOf('shop/web')), { synced: true });
+  await delay(400);
+  assert.ok(commits > 3 && commits < 12, `${commits} commits`);
 });
 
 test('a flood of false hints is not followed one by one', async () => {

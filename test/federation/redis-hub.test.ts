@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { Redis } from 'ioredis';
 import { parseRedisUrl } from '../../src/federation/io/redis-hub/address.ts';
+import { hubError } from '../../src/federation/io/redis-hub/errors.ts';
 import { openRedisHub } from '../../src/federation/io/redis-hub/open-redis-hub.ts';
 import { systemClock } from '../../src/runtime/io/clock.ts';
 import { hubContract } from '../contract/hub.contract.ts';
@@ -159,6 +160,17 @@ test('openRedisHub: no secret in name, errors or logs', async () => {
     await Promise.all([good.close(), denied.close()]);
     await redis.stop();
   }
+});
+
+test('hubError: passes on what went wrong, never the command it went wrong with', () => {
+  const thrown = Object.assign(new Error('WRONGPASS invalid username-password pair'), {
+    command: { name: 'auth', args: ['east', 'secret'] },
+  });
+  const error = hubError('redis://h:1/0', 'read heads', thrown);
+  assert.equal(error.code, 'denied');
+  assert.match(error.message, /^Cannot read heads on hub redis:\/\/h:1\/0: WRONGPASS/);
+  assert.ok(!inspect(error, { depth: 20, showHidden: true }).includes('secret'));
+  assert.equal(hubError('h', 'x', error), error);
 });
 
 test('openRedisHub: a full Redis is exhausted, a missing permission denied', async () => {

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { planExports } from '../../src/federation/export/plan-exports.ts';
 import { createStaticSource, type StaticService } from '../../src/federation/io/static-source.ts';
 import { parseServiceKey } from '../../src/model/names.ts';
+import type { Clock } from '../../src/model/ports/clock.ts';
 import type { LocalServices } from '../../src/model/ports/service-source.ts';
 import { systemClock } from '../../src/runtime/io/clock.ts';
 import { freePort } from '../support/ports.ts';
@@ -53,6 +55,39 @@ test('createStaticSource: an endpoint that dies is down after two checks, and up
     await eventually(source, (value) => readyOf(value)[0] === false);
     await backend.restart();
     await eventually(source, (value) => readyOf(value)[0] === true);
+  } finally {
+    await source.close();
+    await backend.stop();
+  }
+});
+
+test('createStaticSource: one failed check is not enough to be down', async () => {
+  const backend = await startListener();
+  const due: (() => void)[] = [];
+  const clock: Clock = {
+    ...systemClock,
+    schedule: (_delayMs, task) => {
+      due.push(task);
+      return { cancel: () => undefined };
+    },
+  };
+  const checked = async (): Promise<void> => {
+    for (let turn = 0; turn < 500 && due.length === 0; turn += 1) await delay(2);
+  };
+  const source = createStaticSource({ ...options, clock, services: [webAt(backend.port)] });
+  try {
+    await checked();
+    await backend.stop();
+    due.shift()?.();
+    await checked();
+    assert.deepEqual(readyOf(source.current), [true]);
+    due.shift()?.();
+    await checked();
+    assert.deepEqual(readyOf(source.current), [false]);
+    await backend.restart();
+    due.shift()?.();
+    await checked();
+    assert.deepEqual(readyOf(source.current), [true]);
   } finally {
     await source.close();
     await backend.stop();

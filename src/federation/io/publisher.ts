@@ -101,6 +101,8 @@ class PartitionWriter implements Publisher {
   readonly status: Watchable<PublisherStatus>;
   readonly #options: PublisherOptions;
   readonly #backoff: Backoff;
+  /** Grows while somebody keeps writing over this partition. */
+  readonly #repairs: Backoff;
   readonly #file: LazyFile;
   readonly #ends: (() => void)[] = [];
   readonly #stop = new AbortController();
@@ -117,7 +119,6 @@ class PartitionWriter implements Publisher {
   #shown: Holdings | undefined;
   #committed: Committed | undefined;
   #pending: Pending | undefined;
-  #quickRepairs = 0;
   #leaseDue = true;
   #leaseSequence = 0;
   #checkDue = false;
@@ -129,7 +130,9 @@ class PartitionWriter implements Publisher {
     this.#kept = kept;
     this.#holdings = kept.own?.holdings ?? new Map();
     const { clock } = options;
-    this.#backoff = new Backoff(options.backoff ?? { initialMs: 50, maxMs: 2000 }, () => clock.random());
+    const delays = options.backoff ?? { initialMs: 50, maxMs: 2000 };
+    this.#backoff = new Backoff(delays, () => clock.random());
+    this.#repairs = new Backoff(delays, () => clock.random());
     const { epoch = 0, revision = 0 } = kept.own ?? {};
     this.own = new Watchable<PartitionView>({
       epoch,
@@ -231,7 +234,7 @@ class PartitionWriter implements Publisher {
           log.warn({ hub: hub.name, code: error.code, reason: error.message }, 'cannot write to the hub; trying again');
         }
         this.#report({ state: 'unreachable', lastError: error.message });
-        await this.#pause();
+        await this.#pause(this.#backoff.next());
       }
     }
     this.#leaseTimer?.cancel();
@@ -336,7 +339,7 @@ class PartitionWriter implements Publisher {
   #done(next: Committed): void {
     this.#committed = next;
     this.#pending = undefined;
-    this.#quickRepairs = 0;
+    this.#repairs.reset();
     this.#file.touch();
     const { epoch, revision } = next;
     this.#report({ state: 'publishing', epoch, revision });
@@ -380,8 +383,8 @@ class PartitionWriter implements Publisher {
     const { head: sealed } = latest;
     if (latest.revision > 0 && sealed) this.#pending = repair(cluster, { ...latest, head: sealed }, found);
     else this.#committed = { ...latest, head: found };
-    this.#quickRepairs += 1;
-    if (this.#quickRepairs > maxQuickRepairs) await this.#pause();
+    const pauseMs = this.#repairs.next();
+    if (this.#repairs.attempt > maxQuickRepairs) await this.#pause(pauseMs);
   }
 
   async #renewLease(committed: Committed, sealer: Sealer): Promise<void> {
@@ -444,10 +447,10 @@ class PartitionWriter implements Publisher {
   }
 
   /** Waits before the next attempt; a sign that the hub is back cuts it short. */
-  async #pause(): Promise<void> {
+  async #pause(ms: number): Promise<void> {
     if (this.#stop.signal.aborted) return;
     this.#hurry = new AbortController();
-    await sleep(this.#options.clock, this.#backoff.next(), this.#hurry.signal);
+    await sleep(this.#options.clock, ms, this.#hurry.signal);
   }
 }
 

@@ -136,7 +136,7 @@ export interface Version {
 }
 
 /** `<epoch>.<revision>` for messages. */
-export function versionOf(version: Version): string {
+function versionOf(version: Version): string {
   return `${version.epoch}.${version.revision}`;
 }
 
