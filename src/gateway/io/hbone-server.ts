@@ -7,6 +7,7 @@ import { listenTcp, type ListenAddress, type TcpServer } from '../../runtime/io/
 import { acceptTls } from '../../runtime/io/tls.ts';
 import { encodeRefused, type HeaderFields, type RefusalReason } from '../../wire/connect.ts';
 import type { GatewayLimits } from '../limits.ts';
+import type { Refusals } from '../metrics/refusals.ts';
 import type { Credentials, GatewayPeer } from './credentials.ts';
 import { resetAllowance, settingsOf } from './http2-settings.ts';
 import { RefusalLog } from './refusal-log.ts';
@@ -18,6 +19,7 @@ export interface HboneServerOptions {
   readonly limits: GatewayLimits;
   readonly clock: Clock;
   readonly log: Log;
+  readonly refusals?: Refusals;
   /** Each CONNECT of a verified gateway. */
   readonly onConnect: (stream: ServerHttp2Stream, headers: HeaderFields, from: InboundPeer) => void;
 }
@@ -40,7 +42,7 @@ export class HboneServer {
 
   private constructor(options: HboneServerOptions) {
     this.#options = options;
-    this.#refusals = new RefusalLog(options.log, options.clock);
+    this.#refusals = new RefusalLog(options.log, options.clock, options.refusals);
   }
 
   /** @throws IsthmusError `conflict`, `denied`, `unavailable` when the port cannot be had */
@@ -97,7 +99,7 @@ export class HboneServer {
     const context = credentials.context();
     const room = this.#sessions.size + this.#handshakes < limits.inboundSessions;
     if (!context || !room) {
-      this.#refusals.note(raw.remoteAddress ?? '', room ? 'no identity yet' : 'too many sessions');
+      this.#refusals.note(raw.remoteAddress ?? '', room ? 'no-identity' : 'too-many-sessions');
       raw.on('error', () => undefined).resetAndDestroy();
       return;
     }
@@ -117,7 +119,7 @@ export class HboneServer {
       const session = performServerHandshake(socket, { settings: settingsOf(limits), ...resetAllowance });
       this.#serve(session, { peer, remoteAddress });
     } catch (thrown) {
-      this.#refusals.note(raw.remoteAddress ?? '', messageOf(thrown));
+      this.#refusals.note(raw.remoteAddress ?? '', `handshake-${IsthmusError.from(thrown).code}`, messageOf(thrown));
     } finally {
       this.#handshakes -= 1;
     }

@@ -1,0 +1,134 @@
+import type { AccessLogEntry } from '../access-log.ts';
+import { nameOf, namespaceOf } from '../../model/names.ts';
+import type { Refusals } from './refusals.ts';
+import { type MetricSamples, Series } from './series.ts';
+
+/** Services × clusters × flags that are told apart; a federation of a thousand services in ten clusters stays below. */
+const maxServiceSeries = 20_000;
+const maxClusterSeries = 1000;
+const maxReasons = 64;
+
+const connectBounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const durationBounds = [0.005, 0.025, 0.1, 0.5, 1, 5, 30, 60, 300, 900, 3600];
+
+const service = ['destination_service', 'destination_service_namespace'] as const;
+/** What stands where nothing is known, as in other meshes' metrics. */
+const unknown = 'unknown';
+
+/** Everything that is counted as it happens. Names and labels as in experience.md, "Observability". */
+export class TrafficMetrics implements Refusals {
+  readonly #connections = new Series({
+    name: 'isthmus_connections_total',
+    help: 'Connections that ended, by how.',
+    labels: [
+      'direction',
+      'source_cluster',
+      'destination_cluster',
+      ...service,
+      'response_flags',
+      'connection_security_policy',
+    ],
+    maxSeries: maxServiceSeries,
+  });
+  readonly #received = new Series({
+    name: 'isthmus_bytes_received_total',
+    help: 'Bytes from clients, of connections that ended.',
+    labels: ['direction', 'destination_cluster', ...service],
+    maxSeries: maxServiceSeries,
+  });
+  readonly #sent = new Series({
+    name: 'isthmus_bytes_sent_total',
+    help: 'Bytes to clients, of connections that ended.',
+    labels: ['direction', 'destination_cluster', ...service],
+    maxSeries: maxServiceSeries,
+  });
+  readonly #connect = new Series({
+    name: 'isthmus_connect_duration_seconds',
+    help: 'From acceptance to the connected upstream, all candidates tried included.',
+    labels: ['direction', 'destination_cluster'],
+    bounds: connectBounds,
+    maxSeries: maxClusterSeries,
+  });
+  readonly #duration = new Series({
+    name: 'isthmus_connection_duration_seconds',
+    help: 'Whole life of connections that ended.',
+    labels: ['direction', 'destination_cluster'],
+    bounds: durationBounds,
+    maxSeries: maxClusterSeries,
+  });
+  readonly #attempts = new Series({
+    name: 'isthmus_connect_attempts_total',
+    help: 'Candidates tried for connections that ended; more than connections means failing over at connect time.',
+    labels: ['direction'],
+    maxSeries: 2,
+  });
+  readonly #refusals = new Series({
+    name: 'isthmus_refusals_total',
+    help: 'What was turned away before it was carried, by reason.',
+    labels: ['reason'],
+    maxSeries: maxReasons,
+  });
+  readonly #ejections = new Series({
+    name: 'isthmus_ejections_total',
+    help: 'Endpoints and remote services taken out of use by their outcomes.',
+    labels: ['destination_cluster', ...service],
+    maxSeries: maxServiceSeries,
+  });
+  readonly #failovers = new Series({
+    name: 'isthmus_failovers_total',
+    help: 'Times that all traffic of a service left its preferred tier.',
+    labels: service,
+    maxSeries: maxServiceSeries,
+  });
+
+  /** One connection has ended. Durations in the entry are ms. */
+  connectionEnded(entry: AccessLogEntry): void {
+    const { direction } = entry;
+    const destination = entry.destination_cluster ?? unknown;
+    const name = entry.destination_service ? nameOf(entry.destination_service) : unknown;
+    const namespace = entry.destination_service ? namespaceOf(entry.destination_service) : unknown;
+    this.#connections.add(
+      this.#connections.of(
+        direction,
+        entry.source_cluster ?? unknown,
+        destination,
+        name,
+        namespace,
+        entry.response_flags,
+        entry.peer_identity === null ? 'none' : 'mutual_tls',
+      ),
+    );
+    this.#received.add(this.#received.of(direction, destination, name, namespace), entry.bytes_received);
+    this.#sent.add(this.#sent.of(direction, destination, name, namespace), entry.bytes_sent);
+    this.#attempts.add(this.#attempts.of(direction), entry.upstream_request_attempt_count);
+    this.#duration.observe(this.#duration.of(direction, destination), entry.duration / 1000);
+    if (entry.destination_cluster === null) return;
+    this.#connect.observe(this.#connect.of(direction, destination), entry.connect_duration / 1000);
+  }
+
+  count(reason: string): void {
+    this.#refusals.add(this.#refusals.of(reason));
+  }
+
+  ejected(cluster: string, key: { readonly name: string; readonly namespace: string }): void {
+    this.#ejections.add(this.#ejections.of(cluster, key.name, key.namespace));
+  }
+
+  failedOver(key: { readonly name: string; readonly namespace: string }): void {
+    this.#failovers.add(this.#failovers.of(key.name, key.namespace));
+  }
+
+  metrics(): readonly MetricSamples[] {
+    return [
+      this.#connections,
+      this.#received,
+      this.#sent,
+      this.#connect,
+      this.#duration,
+      this.#attempts,
+      this.#refusals,
+      this.#ejections,
+      this.#failovers,
+    ];
+  }
+}
