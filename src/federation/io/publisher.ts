@@ -16,6 +16,7 @@ import { anythingHint, parseHint } from '../hint.ts';
 import { compareVersions } from '../log/partition-state.ts';
 import { type Holdings, holdingsOf, nextExpiry, planWrite, recordsOf, type Wish } from '../log/writer-plan.ts';
 import type { PartitionView } from '../partition-view.ts';
+import { changeStatus, firstStatus, firstWish, type PublisherStatus } from '../publisher-status.ts';
 import { LazyFile } from './lazy-file.ts';
 import { beginning, type Committed, type Pending, repair, sealStep } from './publisher-commit.ts';
 import { unseal } from './unseal.ts';
@@ -37,30 +38,6 @@ export interface PublisherOptions {
   readonly leaseMs?: number;
   /** Between attempts on a hub that fails. Default 50 ms to 2 s. */
   readonly backoff?: BackoffOptions;
-}
-
-export interface PublisherStatus {
-  /**
-   * - `waiting`: something is needed before the first write: see `waitingFor`
-   * - `publishing`: the hub takes what is written
-   * - `unreachable`: the hub does not; trying again
-   * - `superseded`: a newer writer of this cluster was seen, this one has stopped for good
-   * - `closed`
-   */
-  readonly state: 'waiting' | 'publishing' | 'unreachable' | 'superseded' | 'closed';
-  readonly waitingFor?: string;
-  /** Wall clock in ms of the last change of `state`. */
-  readonly since: number;
-  /** 0 before the first write. */
-  readonly epoch: number;
-  readonly revision: number;
-  /** Whether the hub holds everything that was asked for. */
-  readonly settled: boolean;
-  readonly lastError?: string;
-  /** Records that could not be written, and why. */
-  readonly refused: ReadonlyMap<RecordKey, string>;
-  /** Times at which the hub held something else than what was last written, and was put right. */
-  readonly repairs: number;
 }
 
 /** The only writer of one cluster's partition (architecture.md, decisions 1, 4 and 8). */
@@ -141,16 +118,7 @@ class PartitionWriter implements Publisher {
       freshness: 'live',
       heardAt: clock.now(),
     });
-    this.status = new Watchable<PublisherStatus>({
-      state: 'waiting',
-      waitingFor: 'the first list of services',
-      since: clock.now(),
-      epoch: 0,
-      revision: 0,
-      settled: false,
-      refused: new Map(),
-      repairs: 0,
-    });
+    this.status = new Watchable<PublisherStatus>(firstStatus(clock.now()));
     this.#file = new LazyFile({
       path: ownStatePath(options.stateDir),
       content: () => encodeOwnState({ ...this.#version(), holdings: this.#holdings }),
@@ -243,7 +211,7 @@ class PartitionWriter implements Publisher {
   /** One thing that is due; false when nothing is. */
   async #step(): Promise<boolean> {
     const sealer = this.#options.sealer.current;
-    if (!this.#wish) return this.#waitFor('the first list of services');
+    if (!this.#wish) return this.#waitFor(firstWish);
     if (!sealer) return this.#waitFor('an identity to seal with');
     if (!this.#committed) {
       this.#committed = await this.#beginEpoch();
@@ -425,14 +393,7 @@ class PartitionWriter implements Publisher {
   }
 
   #report(change: Partial<PublisherStatus>): void {
-    const { waitingFor, ...before } = this.status.current;
-    const moved = change.state !== undefined && change.state !== before.state;
-    const same = Object.entries(change).every(
-      ([name, value]) => this.status.current[name as keyof PublisherStatus] === value,
-    );
-    if (same) return;
-    const waits = (change.state ?? before.state) === 'waiting' && waitingFor !== undefined ? { waitingFor } : {};
-    this.status.set({ ...before, ...waits, ...change, ...(moved && { since: this.#options.clock.now() }) });
+    this.status.set(changeStatus(this.status.current, change, this.#options.clock.now()));
   }
 
   #nudge(): void {
