@@ -3,6 +3,7 @@ import type { ClusterName, ReplicaName } from '../model/names.ts';
 import { parseReplicaName, parseServiceKey } from '../model/names.ts';
 import type { FailoverPlan } from '../model/route.ts';
 import type { HostPort } from '../runtime/address.ts';
+import type { TrafficPlan } from '../model/traffic.ts';
 import type { ConfigDocument } from './document.ts';
 import { type HubConfig, hubSection } from './hub.ts';
 import {
@@ -22,6 +23,7 @@ import {
 import { type ServiceConfig, serviceList } from './services.ts';
 import { adminSocketPath } from './socket-path.ts';
 import { type ConfigSource, sourceOf } from './source.ts';
+import { trafficSections } from './traffic.ts';
 import { section, type Validated, validate } from './validate.ts';
 
 /** Ports of the gateway's plain listeners for imported services. */
@@ -77,7 +79,8 @@ export interface AgentConfig {
   readonly admin: string;
   readonly services: readonly ServiceConfig[];
   readonly healthCheck: HealthCheckConfig;
-  readonly policy: { readonly failover: FailoverPlan };
+  /** The federation's defaults as this cluster applies them. */
+  readonly policy: { readonly failover: FailoverPlan } & TrafficPlan;
   readonly importPorts: ImportPortsConfig;
   readonly timings: AgentTimings;
   readonly log: LogLevel;
@@ -165,7 +168,7 @@ function schema(resolve: ResolvePath): z.ZodType<AgentConfig> {
     admin: z.exactOptional(path(resolve)),
     services: serviceList.default([]),
     healthCheck: healthCheck.prefault({}),
-    policy: section({ failover: failover.prefault({}) }).prefault({}),
+    policy: section({ failover: failover.prefault({}), ...trafficSections }).prefault({}),
     importPorts: importPorts.prefault({}),
     timings: timings.prefault({}),
     log: logLevel,

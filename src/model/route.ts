@@ -1,5 +1,6 @@
 import type { TrustDomain } from './identity.ts';
 import type { ClusterName, ReplicaName, ServiceKey } from './names.ts';
+import type { TrafficPlan } from './traffic.ts';
 
 /** One instance of a service inside the gateway's own cluster. */
 export interface LocalEndpoint {
@@ -46,7 +47,7 @@ export interface RoutePort {
 }
 
 /** Everything a gateway needs to know of one service. A plan: it names targets and tiers, never shares. */
-export interface ServiceRoute {
+export interface ServiceRoute extends TrafficPlan {
   readonly key: ServiceKey;
   readonly ports: readonly RoutePort[];
   /** Whether this cluster exports it; what is not exported is refused to other clusters. */

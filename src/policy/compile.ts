@@ -10,6 +10,7 @@ import type {
   ServiceRoute,
   Target,
 } from '../model/route.ts';
+import type { TrafficPlan } from '../model/traffic.ts';
 import type { ClusterView, MeshView, ServiceView } from '../model/view.ts';
 
 /** What applies where no policy says otherwise (policy.md). */
@@ -26,6 +27,8 @@ export interface CompileInput {
   /** `<namespace>/<name>:<service port>` → port of the gateway's plain listener. */
   readonly importPorts: ReadonlyMap<string, number>;
   readonly failover: FailoverPlan;
+  /** How connections are carried where no policy says otherwise; absent = the gateways' defaults. */
+  readonly traffic?: TrafficPlan;
 }
 
 /** The key of an import listener: `<namespace>/<name>:<service port>`. */
@@ -92,6 +95,7 @@ function compileService(key: ServiceKey, input: CompileInput): ServiceRoute | un
     allow: own?.allow ?? 'members',
     targets,
     failover: input.failover,
+    ...input.traffic,
     endpoints: own?.exported ? own.endpoints : [],
   };
 }

@@ -3,6 +3,7 @@ import { IsthmusError } from '../model/error.ts';
 import { parseTrustDomain } from '../model/identity.ts';
 import { parseClusterName, parseReplicaName, parseServiceKey } from '../model/names.ts';
 import type { ClusterRoute, RouteTable, ServiceRoute } from '../model/route.ts';
+import type { TrafficPlan } from '../model/traffic.ts';
 import { MapDigest } from './digest.ts';
 
 /**
@@ -15,7 +16,34 @@ const maxRouteBytes = 1 << 20;
 
 const port = z.number().int().min(1).max(65_535);
 
+const traffic = {
+  loadBalancing: z.exactOptional(
+    z.object({
+      algorithm: z.enum(['leastRequest', 'roundRobin', 'random', 'consistentHash']),
+      slowStartMs: z.number().min(0),
+    }),
+  ),
+  connection: z.exactOptional(
+    z.object({
+      connectTimeoutMs: z.exactOptional(z.number().min(1)),
+      raceAfterMs: z.exactOptional(z.number().min(1)),
+      maxConnections: z.number().int().min(1),
+      maxPending: z.number().int().min(1),
+      idleTimeoutMs: z.exactOptional(z.number().min(1)),
+    }),
+  ),
+  outlier: z.exactOptional(
+    z.object({
+      consecutiveFailures: z.number().int().min(1),
+      successRate: z.enum(['auto', 'off']),
+      baseEjectionMs: z.number().min(1),
+      maxEjected: z.number().min(0).max(1),
+    }),
+  ),
+};
+
 const serviceSchema = z.object({
+  ...traffic,
   key: z.string().transform(parseServiceKey),
   ports: z
     .array(
@@ -93,8 +121,35 @@ export function encodeServiceRoute(route: ServiceRoute): Uint8Array {
         returnOverMs: failover.returnOverMs,
       },
       endpoints: endpoints.map((e) => ({ id: e.id, address: e.address, ports: [...e.ports], ready: e.ready })),
+      ...trafficFields(route),
     }),
   );
+}
+
+/** Absent parts are left out, so that a route without them has the bytes it always had. */
+function trafficFields({ loadBalancing, connection, outlier }: TrafficPlan): TrafficPlan {
+  return {
+    ...(loadBalancing && {
+      loadBalancing: { algorithm: loadBalancing.algorithm, slowStartMs: loadBalancing.slowStartMs },
+    }),
+    ...(connection && {
+      connection: {
+        ...(connection.connectTimeoutMs !== undefined && { connectTimeoutMs: connection.connectTimeoutMs }),
+        ...(connection.raceAfterMs !== undefined && { raceAfterMs: connection.raceAfterMs }),
+        maxConnections: connection.maxConnections,
+        maxPending: connection.maxPending,
+        ...(connection.idleTimeoutMs !== undefined && { idleTimeoutMs: connection.idleTimeoutMs }),
+      },
+    }),
+    ...(outlier && {
+      outlier: {
+        consecutiveFailures: outlier.consecutiveFailures,
+        successRate: outlier.successRate,
+        baseEjectionMs: outlier.baseEjectionMs,
+        maxEjected: outlier.maxEjected,
+      },
+    }),
+  };
 }
 
 export function encodeClusterRoute(route: ClusterRoute): Uint8Array {

@@ -9,6 +9,7 @@ import type { TrustSource } from '../../model/ports/identity.ts';
 import type { ServiceSource } from '../../model/ports/service-source.ts';
 import { type LinkRecord, recordKeyOf } from '../../model/record.ts';
 import type { FailoverPlan, RouteTable } from '../../model/route.ts';
+import type { TrafficPlan } from '../../model/traffic.ts';
 import type { MeshView } from '../../model/view.ts';
 import { compile, wantedImports } from '../../policy/compile.ts';
 import { Watchable } from '../../runtime/watchable.ts';
@@ -24,6 +25,7 @@ export interface MeshOptions {
   readonly source: ServiceSource;
   readonly importPorts: ImportPorts;
   readonly failover: FailoverPlan;
+  readonly traffic?: TrafficPlan;
   readonly clock: Clock;
   readonly onError: (thrown: unknown) => void;
 }
@@ -111,7 +113,7 @@ export class Mesh {
   }
 
   async #compile(): Promise<void> {
-    const { self, trust, reader, publisher, source, importPorts, failover } = this.#options;
+    const { self, trust, reader, publisher, source, importPorts, failover, traffic } = this.#options;
     const roster = trust.current?.roster;
     if (!roster) return;
     const partitions = new Map(reader.partitions.current).set(self, publisher.own.current);
@@ -122,7 +124,9 @@ export class Mesh {
     this.view.set(view);
     // Before the source was read, a table would say that nothing runs here.
     if (!local.synced) return;
-    this.table.set(compile({ view, local, importPorts: ports, failover }, this.table.current));
+    this.table.set(
+      compile({ view, local, importPorts: ports, failover, ...(traffic && { traffic }) }, this.table.current),
+    );
   }
 
   #publish(): void {

@@ -97,6 +97,7 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
       fixed: config.importPorts.fixed,
       log,
     });
+    const { failover, ...traffic } = config.policy;
     const mesh = new Mesh({
       self: ca.cluster,
       trust: ca.trust,
@@ -104,7 +105,8 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
       publisher,
       source,
       importPorts,
-      failover: config.policy.failover,
+      failover,
+      traffic,
       clock,
       onError: (thrown) => log.error({ err: thrown }, 'cannot compile the routes'),
     });
