@@ -1,4 +1,5 @@
 import { IsthmusError } from '../model/error.ts';
+import { parseTrustDomain, type TrustDomain } from '../model/identity.ts';
 import {
   type ClusterName,
   isPort,
@@ -19,6 +20,7 @@ import {
   type ServiceDetail,
   type ServiceRow,
 } from '../model/status.ts';
+import type { BundleDetail, BundleReport } from '../model/trust-report.ts';
 import { bodyOf, durationField, textField } from './body.ts';
 import { get, post, type Routes } from './routes.ts';
 
@@ -33,6 +35,10 @@ export interface AgentApi {
   gateways(): readonly GatewayRow[];
   /** `from` undefined = the agent's own cluster. */
   explain(request: ExplainRequest): Explanation | Promise<Explanation>;
+  /** Bundles of all trust domains, as the authority sealed them. */
+  bundles(): BundleReport;
+  /** Undefined: there is none of this trust domain. */
+  bundle(domain: TrustDomain): BundleDetail | undefined;
   issueGatewayToken(request: GatewayTokenRequest): IssuedToken | Promise<IssuedToken>;
 }
 
@@ -65,6 +71,15 @@ export function agentRoutes(api: AgentApi): Routes {
     }),
     get(adminPaths.gateways, () => api.gateways()),
     get(adminPaths.explain, ({ query }) => api.explain(parseExplain(query))),
+    get(adminPaths.bundles, () => api.bundles()),
+    get(`${adminPaths.bundles}/:domain`, ({ params }) => {
+      const domain = parseTrustDomain(params['domain'] ?? '');
+      const bundle = api.bundle(domain);
+      if (bundle) return bundle;
+      throw new IsthmusError('not-found', `No bundle of trust domain ${domain} is held here`, {
+        hint: `'isthmus trust bundle show' lists what there is`,
+      });
+    }),
     post(adminPaths.tokens, ({ body }) => {
       const given = bodyOf(body, ['gateway', 'ttlMs']);
       return api.issueGatewayToken({

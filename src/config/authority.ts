@@ -24,8 +24,20 @@ export interface AuthorityConfig {
   readonly passphraseFile?: string;
   /** Where the sealed roster is published as well. */
   readonly hub?: HubConfig;
+  /** Serves SPIFFE bundles over HTTPS (profile https_web); absent: nobody does. */
+  readonly bundles?: BundlesConfig;
   readonly log: LogLevel;
   readonly source?: ConfigSource;
+}
+
+/** The HTTPS endpoint of the federation's bundles. */
+export interface BundlesConfig {
+  /** Default 0.0.0.0:8444. */
+  readonly listen: HostPort;
+  /** PEM chain that readers trust for the host they dial. */
+  readonly certFile: string;
+  /** PEM, 0600. */
+  readonly keyFile: string;
 }
 
 /** Listening everywhere is an address for nobody. */
@@ -43,6 +55,13 @@ function schema(resolve: ResolvePath): z.ZodType<AuthorityConfig> {
     admin: z.exactOptional(path(resolve)),
     passphraseFile: z.exactOptional(path(resolve)),
     hub: z.exactOptional(hubSection(resolve)),
+    bundles: z.exactOptional(
+      section({
+        listen: listenAddress.default({ host: '0.0.0.0', port: 8444 }),
+        certFile: path(resolve),
+        keyFile: path(resolve),
+      }),
+    ),
     log: logLevel,
   })
     .superRefine(({ listen, advertise }, context) => {

@@ -7,7 +7,7 @@ import type { EndpointCounts } from './record.ts';
  * answer, so that a reader needs no clock of the server's; `undefined` (absent) = never, or not known.
  */
 
-/** Paths of the admin API. Below them: `services/<namespace>/<name>`, `explain?from=&to=<namespace>/<name>:<port>`. */
+/** Paths of the admin API. Below them: `services/<namespace>/<name>`, `bundles/<trust domain>`, `explain?from=&to=<namespace>/<name>:<port>`. */
 export const adminPaths = {
   status: '/v1/status',
   clusters: '/v1/clusters',
@@ -16,6 +16,7 @@ export const adminPaths = {
   gateways: '/v1/gateways',
   explain: '/v1/explain',
   tokens: '/v1/tokens',
+  bundles: '/v1/trust/bundles',
   demo: '/v1/demo',
   demoFail: '/v1/demo/fail',
   demoRestore: '/v1/demo/restore',

@@ -2,7 +2,7 @@ import { startAdmin } from '../admin/io/server.ts';
 import { type AuthorityApi, authorityRoutes } from '../admin/authority-api.ts';
 import type { RoleIo } from '../cli/role-io.ts';
 import { formatHostPort } from '../runtime/address.ts';
-import type { AuthorityConfig } from '../config/authority.ts';
+import type { AuthorityConfig, BundlesConfig } from '../config/authority.ts';
 import { blame } from '../config/source.ts';
 import { IsthmusError } from '../model/error.ts';
 import type { Clock } from '../model/ports/clock.ts';
@@ -12,6 +12,7 @@ import type { AuthorityStatus, ClusterRow } from '../model/status.ts';
 import type { RosterEntry } from '../model/trust.ts';
 import { systemClock } from '../runtime/io/clock.ts';
 import { type Authority, openAuthority } from '../trust/io/authority.ts';
+import { type BundleEndpoint, startBundleEndpoint } from '../trust/io/bundle-endpoint.ts';
 import { openHub } from './open-hub.ts';
 import { roleLog } from './role-log.ts';
 import { aborted, keepAlive, Started } from './shutdown.ts';
@@ -54,6 +55,12 @@ export async function startAuthority(config: AuthorityConfig, context: RoleConte
       const message = `The authority in ${config.stateDir} is that of ${authority.federationDomain}: current value is '${config.federationDomain}'`;
       throw blame(new IsthmusError('invalid', message), config.source, 'federationDomain');
     }
+    if (config.bundles) {
+      const endpoint = await serveBundles(config.bundles, authority, { clock, log }).catch((thrown: unknown) => {
+        throw blame(thrown, config.source, bundleKeyOf(thrown));
+      });
+      started.add('bundle endpoint', () => endpoint.close());
+    }
     const api = authorityApi(authority, { config, clock, hub, startedAt: clock.monotonic() });
     const admin = await startAdmin({ socketPath: config.admin, routes: authorityRoutes(api), log });
     started.add('admin socket', () => admin.close());
@@ -72,6 +79,21 @@ function blamed(thrown: unknown, config: AuthorityConfig): unknown {
     return blame(error, config.source, 'passphraseFile');
   }
   return thrown;
+}
+
+function serveBundles(
+  { listen, certFile, keyFile }: BundlesConfig,
+  { trust }: Authority,
+  context: Pick<RoleContext, 'clock' | 'log'>,
+): Promise<BundleEndpoint> {
+  return startBundleEndpoint({ listen, certFile, keyFile, trust, ...context });
+}
+
+/** Which value of the file keeps bundles from being served: the address, or the files. */
+function bundleKeyOf(thrown: unknown): string {
+  const { code, message } = IsthmusError.from(thrown);
+  if (message.startsWith('Cannot listen')) return 'bundles.listen';
+  return code === 'denied' ? 'bundles.keyFile' : 'bundles.certFile';
 }
 
 interface ApiContext {

@@ -86,6 +86,8 @@ export function fixedAgent(changes: Partial<AgentApi> = {}): AgentApi {
       ok: port === 80,
       verdict: port === 80 ? 'served by east' : 'nowhere to go',
     }),
+    bundles: () => ({ bundles: [], refused: { older: 0, conflicting: 0, unverified: 0 } }),
+    bundle: () => undefined,
     issueGatewayToken: ({ gateway, ttlMs }) => ({ token: `token-of-${gateway}`, expiresAt: ttlMs ?? 0 }),
     ...changes,
   };

@@ -3,8 +3,11 @@ import type { AgentConfig } from '../../config/agent.ts';
 import { IsthmusError } from '../../model/error.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { AgentStatus, DependencyStatus } from '../../model/status.ts';
+import type { BundleReport } from '../../model/trust-report.ts';
 import type { Freshness } from '../../model/view.ts';
 import { formatHostPort } from '../../runtime/address.ts';
+import { bundleDetail, bundleRow } from '../../trust/bundle/describe.ts';
+import type { BundleStore } from '../../trust/io/bundle-store.ts';
 import { version } from '../version.ts';
 import type { RunningAgent } from './running.ts';
 import { explain } from './status/explain.ts';
@@ -46,6 +49,11 @@ export function createAgentApi(context: AgentApiContext): AgentApi {
       }
       return explain(facts(), { service, port });
     },
+    bundles: () => bundleReport(running()?.bundles),
+    bundle(domain) {
+      const bundle = running()?.bundles.bundles.current.get(domain);
+      return bundle && bundleDetail(bundle);
+    },
     issueGatewayToken({ gateway, ttlMs }) {
       const agent = running();
       if (!agent) throw new IsthmusError('unavailable', `Not ready to issue: waiting for ${context.waitingFor()}`);
@@ -55,6 +63,15 @@ export function createAgentApi(context: AgentApiContext): AgentApi {
         ...(ttlMs !== undefined && { ttlMs }),
       });
     },
+  };
+}
+
+function bundleReport(store: BundleStore | undefined): BundleReport {
+  const { older, conflicting, refused: unverified } = store?.counters ?? { older: 0, conflicting: 0, refused: 0 };
+  return {
+    bundles: [...(store?.bundles.current.values() ?? [])].map(bundleRow),
+    refused: { older, conflicting, unverified },
+    ...(store?.problem !== undefined && { problem: store.problem }),
   };
 }
 

@@ -14,6 +14,7 @@ import { loadService } from '../../runtime/io/grpc.ts';
 import type { GrpcListener, PeerCall } from '../../runtime/io/grpc-server.ts';
 import { gatewayIdentityService } from '../../trust/io/authority-api.ts';
 import type { VerifiedPeer } from '../../trust/io/call-identity.ts';
+import { type BundleStore, openBundleStore } from '../../trust/io/bundle-store.ts';
 import type { ClusterCa } from '../../trust/io/cluster-ca.ts';
 import { Started } from '../shutdown.ts';
 import { ImportPorts } from './import-ports.ts';
@@ -38,6 +39,7 @@ export interface RunningAgent {
   readonly ca: ClusterCa;
   readonly publisher: Publisher;
   readonly reader: Reader;
+  readonly bundles: BundleStore;
   readonly source: StaticSource;
   readonly importPorts: ImportPorts;
   readonly mesh: Mesh;
@@ -76,9 +78,17 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
       liveness: { suspectMs: timings.suspectMs, deadMs: timings.deadMs },
     });
     started.add('reader', () => reader.close());
+    const bundles = await openBundleStore({
+      stateDir,
+      federationDomain: ca.federationDomain,
+      verifier: ca.sealVerifier,
+      log,
+    });
+    started.add('bundles', () => bundles.close());
     const rosters = startRosterReader({
       hub,
       onRoster: (sealed, chain) => void ca.acceptRoster(sealed, chain),
+      onBundles: (sealed, chain) => !('detail' in bundles.offer(sealed, chain)),
       clock,
       log,
     });
@@ -116,7 +126,7 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
     started.add('config server', () => gateways.close());
     const rates = followReports(gateways, clock, started);
     mesh.follow(gateways.gateways);
-    return { ca, publisher, reader, source, importPorts, mesh, gateways, rates, close: () => started.end() };
+    return { ca, publisher, reader, bundles, source, importPorts, mesh, gateways, rates, close: () => started.end() };
   } catch (thrown) {
     await started.end();
     throw thrown;

@@ -52,7 +52,8 @@ export async function listenTcp(address: ListenAddress, onConnection: (socket: S
   };
 }
 
-function listenError(address: ListenAddress, cause: NodeJS.ErrnoException): IsthmusError {
+/** Why an address cannot be listened on, as an IsthmusError: `conflict`, `denied` or `unavailable`. */
+export function listenError(address: ListenAddress, cause: NodeJS.ErrnoException): IsthmusError {
   const where = `${address.host}:${address.port}`;
   if (cause.code === 'EADDRINUSE') {
     return new IsthmusError('conflict', `Cannot listen on ${where}: the port is in use`, { cause });

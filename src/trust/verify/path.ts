@@ -22,7 +22,9 @@ export type IssuerBinding =
    * Its own SPIFFE ID must be the leaf's trust domain; no roster is asked. Only for a gateway towards its own cluster's
    * agent, which is where the roster comes from.
    */
-  | 'trust-domain';
+  | 'trust-domain'
+  /** Nothing beyond the SPIFFE documents. Only for trust domains outside of the federation, with anchors of their own. */
+  | 'spiffe';
 
 /** A chain that leads to an anchor of its own trust domain, whatever the time. */
 export interface VerifiedPath {
@@ -225,6 +227,7 @@ function bindIssuer(
   id: SpiffeId,
   { trust, binding }: BindingContext,
 ): { readonly ok: true; readonly cluster: ClusterName | undefined } | Refusal {
+  if (binding === 'spiffe') return { ok: true, cluster: undefined };
   const domain = trustDomainOf(id);
   if (domain === authorityTrustDomain(trust.federationDomain)) {
     if (path.length === 2) return { ok: true, cluster: undefined };

@@ -32,3 +32,13 @@ export function initialTrust(
 export function emptyRoster(federationDomain: TrustDomain): Roster {
   return { federationDomain, sequence: 0, issuedAt: 0, clusters: new Map(), deniedKeyIds: [] };
 }
+
+/** The trust of one bundle alone, without a roster: for chains of a trust domain that is no member. */
+export function trustOf(bundle: Bundle): TrustState {
+  const { trustDomain } = bundle;
+  return {
+    federationDomain: trustDomain,
+    roster: emptyRoster(trustDomain),
+    bundles: new Map([[trustDomain, bundle]]),
+  };
+}

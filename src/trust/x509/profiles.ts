@@ -54,7 +54,7 @@ export const profiles: Readonly<Record<ProfileName, Profile>> = {
 };
 
 /** Start of every certificate before its issuing, in ms: clocks differ. */
-const backdateMs = 60_000;
+export const backdateMs = 60_000;
 
 export interface Validity {
   /** Wall clock in ms, whole seconds. */

@@ -1,0 +1,104 @@
+/**
+ * What is told about trust on the command line and by the admin API: plain JSON. Times are wall clock in ms where they
+ * are a certificate's own, else as in `status.ts`.
+ */
+
+/** One certificate, as people tell it from others. */
+export interface CertificateRow {
+  /** Lower-case hex SHA-256 of its DER. */
+  readonly sha256: string;
+  /** Subject key identifier; absent: it has none. */
+  readonly keyId?: string;
+  readonly subject: string;
+  /** URI names. */
+  readonly uris: readonly string[];
+  readonly notBefore: number;
+  readonly notAfter: number;
+}
+
+/** The SPIFFE bundle of one trust domain. */
+export interface BundleRow {
+  readonly trustDomain: string;
+  /** 64 bits, hence as text; absent: it has none. */
+  readonly sequence?: string;
+  readonly refreshHintMs?: number;
+  /** False: it has no usable key, so nothing of this trust domain is trusted. */
+  readonly trusted: boolean;
+  readonly anchors: readonly CertificateRow[];
+  readonly jwtKeyIds: readonly string[];
+  /** Elements of `keys` that count for nothing. */
+  readonly ignored: readonly { readonly index: number; readonly why: string }[];
+}
+
+/** One bundle with its documents. */
+export interface BundleDetail extends BundleRow {
+  /** JWK Set with its X.509 keys, as SPIFFE has it. */
+  readonly document: string;
+  /** The same anchors as PEM. */
+  readonly pem: string;
+}
+
+/** The bundles an agent holds, and what it refused. */
+export interface BundleReport {
+  readonly bundles: readonly BundleRow[];
+  /** How often bundles were not taken: rolled back, two of one sequence, not verified. */
+  readonly refused: { readonly older: number; readonly conflicting: number; readonly unverified: number };
+  /** Why the last offer was not taken. */
+  readonly problem?: string;
+}
+
+/** What came of looking at a chain. */
+export interface ChainReport {
+  readonly ok: boolean;
+  /** The SPIFFE ID; absent when none can be read. */
+  readonly id?: string;
+  /** Why it is refused; absent: it is not. */
+  readonly reason?: string;
+  /** The rule that decided, such as `XS-5`. */
+  readonly rule?: string;
+  /** Where that rule is written down. */
+  readonly source?: string;
+  readonly detail?: string;
+  /** As presented, leaf first; empty when it does not decode. */
+  readonly chain: readonly CertificateRow[];
+  /** From what moment to what moment the whole path is valid; absent: there is no path. */
+  readonly notBefore?: number;
+  readonly notAfter?: number;
+  /** What the verdict rests on, in words: which bundle, which binding. */
+  readonly basis: string;
+}
+
+/** One thing about a certificate that some peers, or the SPIFFE rules, will not take. */
+export interface LintFinding {
+  /** `error`: some peer refuses it or it breaks a rule; `warning`: some peer does not enforce it; `note`: good to know. */
+  readonly severity: 'error' | 'warning' | 'note';
+  /** Short and stable, such as `uri-name-constraints`. */
+  readonly code: string;
+  /** Which one: `<file>#<number>`, from 1. */
+  readonly certificate: string;
+  /** Whom it concerns, such as `rustls`. */
+  readonly peers: readonly string[];
+  readonly what: string;
+  /** What would be better; absent: nothing needs to be done. */
+  readonly advice?: string;
+}
+
+/** Verification vectors that were written. */
+export interface VectorsReport {
+  readonly dir: string;
+  readonly index: string;
+  readonly accepted: number;
+  readonly refused: number;
+}
+
+/** An audit journal, looked at as a whole. */
+export interface JournalVerdict {
+  readonly ok: boolean;
+  readonly records: number;
+  /** The hash that pins all of it; absent: there is no record. */
+  readonly head?: string;
+  /** Wall clock in ms of the last record. */
+  readonly lastAt?: number;
+  /** The first bad record and what is wrong with it. */
+  readonly problem?: string;
+}
