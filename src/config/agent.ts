@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { ClusterName, ReplicaName } from '../model/names.ts';
 import { parseReplicaName, parseServiceKey } from '../model/names.ts';
 import type { FailoverPlan } from '../model/route.ts';
-import type { HostPort } from '../runtime/address.ts';
+import type { HostPort } from '../model/address.ts';
 import type { TrafficPlan } from '../model/traffic.ts';
 import type { ConfigDocument } from './document.ts';
 import { type HubConfig, hubSection } from './hub.ts';

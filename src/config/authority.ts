@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { TrustDomain } from '../model/identity.ts';
-import type { HostPort } from '../runtime/address.ts';
+import type { HostPort } from '../model/address.ts';
 import type { ConfigDocument } from './document.ts';
 import { type HubConfig, hubSection } from './hub.ts';
 import { dialAddress, type LogLevel, listenAddress, logLevel, path, type ResolvePath, trustDomain } from './scalars.ts';

@@ -1,4 +1,4 @@
-import { formatHostPort } from '../runtime/address.ts';
+import { formatHostPort } from '../model/address.ts';
 import { formatDuration } from '../runtime/duration.ts';
 
 /** Keys that are called otherwise in a file. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { parseReplicaName, type ReplicaName } from '../model/names.ts';
-import type { HostPort } from '../runtime/address.ts';
+import type { HostPort } from '../model/address.ts';
 import type { ConfigDocument } from './document.ts';
 import {
   count,

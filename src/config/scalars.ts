@@ -9,7 +9,7 @@ import {
   type ReplicaName,
   type ServiceKey,
 } from '../model/names.ts';
-import { type HostPort, isHost, isLoopback, parseHostPort } from '../runtime/address.ts';
+import { type HostPort, isHost, isLoopback, parseHostPort } from '../model/address.ts';
 import { parseDuration } from '../runtime/duration.ts';
 import { scalar } from './validate.ts';
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { isPort, type ServiceKey } from '../model/names.ts';
 import type { ServicePort } from '../model/record.ts';
-import { parseHostPort } from '../runtime/address.ts';
+import { parseHostPort } from '../model/address.ts';
 import { count, host, port, serviceKey, word } from './scalars.ts';
 import { section } from './validate.ts';
 

@@ -8,7 +8,7 @@ import { blame } from '../config/source.ts';
 import { createStateLock } from '../federation/io/state-lock.ts';
 import { IsthmusError, messageOf } from '../model/error.ts';
 import type { Hub } from '../model/ports/hub.ts';
-import { formatHostPort } from '../runtime/address.ts';
+import { formatHostPort } from '../model/address.ts';
 import { systemClock } from '../runtime/io/clock.ts';
 import { ensurePrivateDir } from '../runtime/io/files.ts';
 import { type GrpcListener, listenGrpc } from '../runtime/io/grpc-server.ts';

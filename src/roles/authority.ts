@@ -1,7 +1,7 @@
 import { startAdmin } from '../admin/io/server.ts';
 import { type AuthorityApi, authorityRoutes } from '../admin/authority-api.ts';
 import type { RoleIo } from '../cli/role-io.ts';
-import { formatHostPort } from '../runtime/address.ts';
+import { formatHostPort } from '../model/address.ts';
 import type { AuthorityConfig, BundlesConfig } from '../config/authority.ts';
 import { blame } from '../config/source.ts';
 import { IsthmusError } from '../model/error.ts';

@@ -9,7 +9,7 @@ import type { Clock } from '../model/ports/clock.ts';
 import type { Log } from '../model/ports/log.ts';
 import type { GatewayAddress } from '../model/record.ts';
 import { step } from '../policy/shares.ts';
-import { formatHostPort } from '../runtime/address.ts';
+import { formatHostPort } from '../model/address.ts';
 import { systemClock } from '../runtime/io/clock.ts';
 import { ensurePrivateDir, readFileIfPresent, readSecretFile } from '../runtime/io/files.ts';
 import { type GatewayIdentity, openGatewayIdentity } from '../trust/io/gateway-identity.ts';

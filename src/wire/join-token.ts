@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { IsthmusError } from '../model/error.ts';
 import { parseTrustDomain, type TrustDomain } from '../model/identity.ts';
 import { type ClusterName, parseClusterName, parseReplicaName, type ReplicaName } from '../model/names.ts';
-import { parseHostPort } from './address.ts';
+import { requireHostPort } from '../model/address.ts';
 
 interface TokenParts {
   readonly cluster: ClusterName;
@@ -41,7 +41,7 @@ const base = {
   a: z
     .array(
       z.string().transform((text) => {
-        parseHostPort(text);
+        requireHostPort(text);
         return text;
       }),
     )

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseTrustDomain } from '../../src/model/identity.ts';
 import { parseClusterName, parseReplicaName } from '../../src/model/names.ts';
-import { formatHostPort, parseHostPort } from '../../src/wire/address.ts';
+import { formatHostPort, requireHostPort } from '../../src/model/address.ts';
 import { decodeJoinToken, encodeJoinToken } from '../../src/wire/join-token.ts';
 
 const parts = {
@@ -37,11 +37,11 @@ test('a bad token is refused without showing its secret', () => {
   }
 });
 
-test('parseHostPort reads names, IPv4 and bracketed IPv6', () => {
-  assert.deepEqual(parseHostPort('[::1]:80'), { host: '::1', port: 80 });
+test('requireHostPort reads names, IPv4 and bracketed IPv6', () => {
+  assert.deepEqual(requireHostPort('[::1]:80'), { host: '::1', port: 80 });
   for (const text of ['a.b:1', '127.0.0.1:65535', '[fe80::1]:443'])
-    assert.equal(formatHostPort(parseHostPort(text)), text);
+    assert.equal(formatHostPort(requireHostPort(text)), text);
   for (const text of ['', 'a', 'a:', ':1', 'a:0', 'a:65536', '::1:80', 'a b:1', 'http://a:1']) {
-    assert.throws(() => parseHostPort(text), { code: 'invalid' }, text);
+    assert.throws(() => requireHostPort(text), { code: 'invalid' }, text);
   }
 });

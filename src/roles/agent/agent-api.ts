@@ -5,7 +5,7 @@ import type { Clock } from '../../model/ports/clock.ts';
 import type { AgentStatus, DependencyStatus } from '../../model/status.ts';
 import type { BundleReport } from '../../model/trust-report.ts';
 import type { Freshness } from '../../model/view.ts';
-import { formatHostPort } from '../../runtime/address.ts';
+import { formatHostPort } from '../../model/address.ts';
 import { bundleDetail, bundleRow } from '../../trust/bundle/describe.ts';
 import type { BundleStore } from '../../trust/io/bundle-store.ts';
 import { version } from '../version.ts';

@@ -4,7 +4,7 @@ import { blame } from '../../config/source.ts';
 import { IsthmusError } from '../../model/error.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
-import { formatHostPort } from '../../runtime/address.ts';
+import { formatHostPort } from '../../model/address.ts';
 import { Backoff } from '../../runtime/backoff.ts';
 import { sleep } from '../../runtime/sleep.ts';
 import { type ClusterCa, openClusterCa } from '../../trust/io/cluster-ca.ts';

@@ -12,7 +12,7 @@ import { type GrpcListener, listenGrpc } from '../../runtime/io/grpc-server.ts';
 import type { ListenAddress } from '../../runtime/io/tcp-server.ts';
 import type { TlsMaterial } from '../../runtime/io/tls.ts';
 import { Watchable } from '../../runtime/watchable.ts';
-import { formatHostPort } from '../../wire/address.ts';
+import { formatHostPort } from '../../model/address.ts';
 import { type AuditRecord, auditProblem } from '../audit.ts';
 import { sealBundles } from '../bundle/bundle-sealer.ts';
 import { createPeerVerifier } from '../verify/peer-verifier.ts';

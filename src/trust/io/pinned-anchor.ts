@@ -1,6 +1,6 @@
 import { IsthmusError } from '../../model/error.ts';
 import { dialTls, secureContextOf } from '../../runtime/io/tls.ts';
-import { parseHostPort } from '../../wire/address.ts';
+import { requireHostPort } from '../../model/address.ts';
 import { fingerprintOf } from '../x509/read.ts';
 
 export interface PinnedAnchorOptions {
@@ -19,7 +19,7 @@ export interface PinnedAnchorOptions {
 export async function fetchPinnedAnchor(options: PinnedAnchorOptions): Promise<Uint8Array> {
   const { address, rootSha256, timeoutMs, signal } = options;
   const { socket, peer } = await dialTls<Uint8Array>({
-    ...parseHostPort(address),
+    ...requireHostPort(address),
     context: secureContextOf({ anchors: [] }),
     alpn: ['h2'],
     unanchored: true,

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { IsthmusError } from '../../../model/error.ts';
 import { readSecretFile } from '../../../runtime/io/files.ts';
-import { parseHostPort } from '../../../runtime/address.ts';
+import { parseHostPort } from '../../../model/address.ts';
 import { describeError, exitOf } from '../../exit.ts';
 import type { DemoOptions, DemoService, RoleIo } from '../../role-io.ts';
 import type { FileRole, World } from '../../world.ts';

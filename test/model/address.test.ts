@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { formatHostPort, isLoopback, parseHostPort } from '../../src/runtime/address.ts';
+import { formatHostPort, isLoopback, parseHostPort } from '../../src/model/address.ts';
 
 suite('parseHostPort', () => {
   for (const text of ['127.0.0.1:1', 'db.local:65535', '[::1]:15012', '[fd00::7%eth0]:80', 'a_b:9']) {

@@ -1,4 +1,5 @@
-import { isPort } from '../model/names.ts';
+import { IsthmusError } from './error.ts';
+import { isPort } from './names.ts';
 
 /** Where to listen or dial. The host is a name, an IPv4 address, or an IPv6 address without its brackets. */
 export interface HostPort {
@@ -26,6 +27,16 @@ export function parseHostPort(text: string, anyPort = false): HostPort | undefin
   const port = Number(match[3]);
   if (match[1] !== undefined && !host.includes(':')) return undefined;
   return isHost(host) && (isPort(port) || (anyPort && port === 0)) ? { host, port } : undefined;
+}
+
+/** As `parseHostPort`, of a text that must be one. @throws IsthmusError `invalid` */
+export function requireHostPort(text: string): HostPort {
+  const parsed = parseHostPort(text);
+  if (parsed) return parsed;
+  throw new IsthmusError(
+    'invalid',
+    `An address must be <host>:<port> or [<IPv6>]:<port>: current value is '${text.slice(0, 100)}'`,
+  );
 }
 
 /** The text that `parseHostPort` reads back. */
