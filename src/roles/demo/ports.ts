@@ -32,7 +32,7 @@ export class DemoPorts {
       if (await isFree(host, port)) return port;
       if (this.#fixedFrom === undefined) continue;
       throw new IsthmusError('conflict', `Port ${port} of the block that starts at ${this.#fixedFrom} is in use`, {
-        hint: 'Choose another --ports-from, or leave it out for free ports.',
+        hint: 'Choose another --ports, or leave it out for free ports.',
       });
     }
     throw new IsthmusError('exhausted', 'No free port was found for the demo');

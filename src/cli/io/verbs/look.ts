@@ -1,0 +1,80 @@
+import type { Command } from 'commander';
+import type { OutputFormat } from '../../output-format.ts';
+import type { World } from '../../world.ts';
+import type { ShowFlags, ShowVerb } from '../commands/show.ts';
+import { type Choose, examples, type ServerOptions, serverFlags, withOutput, withServer } from './options.ts';
+
+const defaultWaitMs = 60_000;
+
+interface ShowOptionValues extends ServerOptions {
+  readonly output: OutputFormat;
+  readonly headers: boolean;
+  readonly watch?: boolean;
+  readonly wait?: boolean;
+}
+
+const shows: readonly (readonly [ShowVerb, string, string, readonly (readonly [string, string])[]])[] = [
+  [
+    'status',
+    'status',
+    'is it ready, and if not, what does it wait for',
+    [
+      ['isthmus status', 'the agent, or the authority'],
+      ['isthmus status --wait --timeout 60s', 'until it is ready'],
+    ],
+  ],
+  [
+    'clusters',
+    'clusters',
+    'members of the federation and how fresh their data is',
+    [['isthmus clusters -o wide', 'with trust domains']],
+  ],
+  [
+    'links',
+    'links',
+    'the ways between clusters: reachable, round trips, loss',
+    [['isthmus links -w', 'again each second']],
+  ],
+  [
+    'services',
+    'services [service]',
+    'shared services; one of them in full as <namespace>/<name>',
+    [
+      ['isthmus services', 'all'],
+      ['isthmus services shop/web', 'shares per cluster, and why'],
+    ],
+  ],
+  ['gateways', 'gateways', 'gateways of all clusters', [['isthmus gateways -o json', 'for scripts']]],
+  [
+    'explain',
+    'explain <from-or-destination> [destination]',
+    'where a connection would go now, step by step',
+    [
+      ['isthmus explain shop/web:80', 'from the own cluster'],
+      ['isthmus explain west shop/web:80', 'from west'],
+    ],
+  ],
+];
+
+/** `status`, `clusters`, `links`, `services`, `gateways`, `explain`. */
+export function addShows(program: Command, world: World, choose: Choose): void {
+  for (const [verb, usage, text, lines] of shows) {
+    const command = program.command(usage).description(text);
+    withServer(withOutput(command)).option('-w, --watch', 'again each second');
+    if (verb === 'status') command.option('--wait', 'until it is ready; --timeout then defaults to 60s');
+    command.addHelpText('after', examples(lines)).action(() =>
+      choose(async () => {
+        const given = command.opts<ShowOptionValues>();
+        const flags: ShowFlags = {
+          ...serverFlags(given),
+          output: given.output,
+          headers: given.headers,
+          watch: given.watch ?? false,
+        };
+        const { showCommand, waitReady } = await import('../commands/show.ts');
+        if (given.wait) return waitReady(world, { ...flags, timeoutMs: given.timeout ?? defaultWaitMs });
+        return showCommand(world, verb, command.args, flags);
+      }),
+    );
+  }
+}
