@@ -18,6 +18,6 @@ export async function runAuthorityInit(options: InitOptions, io: RoleIo): Promis
         `keep it elsewhere and name it with passphraseFile.\n`,
     );
   }
-  io.stderr.write(`Next: isthmus authority -f authority.yaml, then isthmus token issue --cluster <name>\n`);
+  io.stderr.write(`Next: isthmus authority -f authority.yaml, then isthmus token issue <cluster>\n`);
   return 0;
 }

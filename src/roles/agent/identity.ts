@@ -71,7 +71,7 @@ async function checked(ca: ClusterCa, config: AgentConfig): Promise<ClusterCa> {
 async function join(config: AgentConfig, { clock, log, signal }: IdentityContext): Promise<void> {
   if (!config.join) {
     throw new IsthmusError('not-found', `${config.stateDir} holds no identity and join.tokenFile is not set`, {
-      hint: `isthmus token issue --cluster ${config.cluster}, then isthmus join or join.tokenFile`,
+      hint: `isthmus token issue ${config.cluster}, then isthmus join or join.tokenFile`,
     });
   }
   const token = await readConfiguredSecret(config.join.tokenFile, config.source, 'join.tokenFile');
