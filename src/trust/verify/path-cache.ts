@@ -1,6 +1,7 @@
 import type { TrustState } from '../../model/trust.ts';
 import { BoundedMap } from './bounded-map.ts';
-import { chainKey, type IssuerBinding, type VerifiedPath, verifyPath } from './path.ts';
+import type { IssuerBinding } from './issuer-binding.ts';
+import { chainKey, type VerifiedPath, verifyPath } from './path.ts';
 import type { Refusal } from './refusal.ts';
 
 /** Chains remembered: all gateways of some hundred clusters, both seals and peers. */

@@ -2,7 +2,8 @@ import { isSealId } from './seal-id.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { PeerVerifier, TrustSource } from '../../model/ports/identity.ts';
 import type { PeerVerdict } from '../../model/trust.ts';
-import { checkTime, type IssuerBinding } from './path.ts';
+import type { IssuerBinding } from './issuer-binding.ts';
+import { checkTime } from './path.ts';
 import { PathCache } from './path-cache.ts';
 import { refuse } from './refusal.ts';
 
@@ -27,7 +28,7 @@ export function createPeerVerifier(
       if (!state) return refuse('unknown-trust-domain', 'nothing is trusted yet: there is no roster');
       const path = cache.verify(chain, state);
       if (!path.ok) return path;
-      if (isSealId(path.id)) return refuse('profile', `${path.id} seals records and is no peer`);
+      if (isSealId(path.id)) return refuse('profile', `${path.id} seals records and is no peer`, 'IS-5');
       return checkTime(path, clock.now()) ?? { ok: true, id: path.id, cluster: path.cluster, notAfter: path.notAfter };
     },
   };

@@ -1,4 +1,5 @@
 import type { RefusalReason } from '../../model/trust.ts';
+import type { RuleId } from './rules.ts';
 
 /** Why something was refused, as a value: verifiers never throw. */
 export interface Refusal {
@@ -6,8 +7,10 @@ export interface Refusal {
   readonly reason: RefusalReason;
   /** The rule and the value, for people. */
   readonly detail: string;
+  /** The numbered rule; absent: what was asked is no matter of a rule. */
+  readonly rule?: RuleId;
 }
 
-export function refuse(reason: RefusalReason, detail: string): Refusal {
-  return { ok: false, reason, detail };
+export function refuse(reason: RefusalReason, detail: string, rule?: RuleId): Refusal {
+  return { ok: false, reason, detail, ...(rule !== undefined && { rule }) };
 }

@@ -18,31 +18,36 @@ export function uriNames(certificate: Certificate): readonly string[] {
  */
 export function leafId(leaf: Certificate): { readonly ok: true; readonly id: SpiffeId } | Refusal {
   const broken = brokenRule(leaf);
-  if (broken) return refuse('profile', broken);
+  if (broken) return broken;
   const uris = uriNames(leaf);
-  if (uris.length !== 1) return refuse('profile', `leaf must have exactly one URI SAN, it has ${uris.length}`);
+  if (uris.length !== 1) return refuse('profile', `leaf must have exactly one URI SAN, it has ${uris.length}`, 'XS-1');
   let id: SpiffeId;
   try {
     id = parseSpiffeId(uris[0] ?? '');
   } catch (thrown) {
-    return refuse('profile', messageOf(thrown));
+    return refuse('profile', messageOf(thrown), 'XV-3');
   }
-  return pathOf(id) === '' ? refuse('profile', `leaf's SPIFFE ID ${id} has no path`) : { ok: true, id };
+  return pathOf(id) === '' ? refuse('profile', `leaf's SPIFFE ID ${id} has no path`, 'XS-2') : { ok: true, id };
 }
 
-function brokenRule(leaf: Certificate): string | undefined {
-  if (leaf.basicConstraints?.ca) return 'leaf must not be a CA';
-  if (!leaf.keyUsage?.critical) return 'keyUsage of the leaf must be there and critical';
-  if (!leaf.keyUsage.has('digitalSignature')) return 'keyUsage of the leaf must have digitalSignature';
-  if (leaf.keyUsage.has('keyCertSign') || leaf.keyUsage.has('cRLSign')) {
-    return 'keyUsage of the leaf must have neither keyCertSign nor cRLSign';
-  }
+function brokenRule(leaf: Certificate): Refusal | undefined {
+  if (leaf.basicConstraints?.ca) return refuse('profile', 'leaf must not be a CA', 'XS-4');
+  const usage = brokenUsage(leaf);
+  if (usage !== undefined) return refuse('profile', `keyUsage of the leaf must ${usage}`, 'XS-5');
   const purposes = leaf.extKeyUsage;
   if (purposes && !(purposes.includes(oids.serverAuth) && purposes.includes(oids.clientAuth))) {
-    return 'extKeyUsage of the leaf must have serverAuth and clientAuth, or be absent';
+    return refuse('profile', 'extKeyUsage of the leaf must have serverAuth and clientAuth, or be absent', 'XS-6');
   }
-  if (!leaf.hasSubject && !leaf.namesAreCritical) return 'the SAN of a leaf without subject must be critical';
-  if (leaf.unknownCritical.length > 0)
-    return `leaf has unknown critical extensions: ${leaf.unknownCritical.join(', ')}`;
-  return undefined;
+  if (!leaf.hasSubject && !leaf.namesAreCritical) {
+    return refuse('profile', 'the SAN of a leaf without subject must be critical', 'XS-3');
+  }
+  const { unknownCritical } = leaf;
+  if (unknownCritical.length === 0) return undefined;
+  return refuse('profile', `leaf has unknown critical extensions: ${unknownCritical.join(', ')}`, 'PV-5');
+}
+
+function brokenUsage({ keyUsage }: Certificate): string | undefined {
+  if (!keyUsage?.critical) return 'be there and critical';
+  if (!keyUsage.has('digitalSignature')) return 'have digitalSignature';
+  return keyUsage.has('keyCertSign') || keyUsage.has('cRLSign') ? 'have neither keyCertSign nor cRLSign' : undefined;
 }
