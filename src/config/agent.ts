@@ -18,13 +18,13 @@ import {
   port,
   type ResolvePath,
   replicaName,
-  share,
 } from './scalars.ts';
 import { type ServiceConfig, serviceList } from './services.ts';
 import { adminSocketPath } from './socket-path.ts';
 import { type ConfigSource, sourceOf } from './source.ts';
 import { trafficSections } from './traffic.ts';
-import { section, type Validated, validate } from './validate.ts';
+import { section, share } from '../wire/schema.ts';
+import { type Validated, validate } from './validate.ts';
 
 /** Ports of the gateway's plain listeners for imported services. */
 export interface ImportPortsConfig {

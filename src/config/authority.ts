@@ -6,7 +6,8 @@ import { type HubConfig, hubSection } from './hub.ts';
 import { dialAddress, type LogLevel, listenAddress, logLevel, path, type ResolvePath, trustDomain } from './scalars.ts';
 import { adminSocketPath } from './socket-path.ts';
 import { type ConfigSource, sourceOf } from './source.ts';
-import { section, type Validated, validate } from './validate.ts';
+import { section } from '../wire/schema.ts';
+import { type Validated, validate } from './validate.ts';
 
 /** What `isthmus authority` runs from. Paths are absolute. */
 export interface AuthorityConfig {

@@ -1,5 +1,6 @@
 import { isMap, LineCounter, type ParsedNode, parseDocument } from 'yaml';
-import type { Problem, ValuePath } from './problem.ts';
+import type { ValuePath } from '../wire/value-path.ts';
+import type { Problem } from './problem.ts';
 
 /** A YAML text, read once: its plain value and the line of each part. */
 export interface ConfigDocument {

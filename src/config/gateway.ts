@@ -3,7 +3,6 @@ import { parseReplicaName, type ReplicaName } from '../model/names.ts';
 import type { HostPort } from '../model/address.ts';
 import type { ConfigDocument } from './document.ts';
 import {
-  count,
   dialAddress,
   duration,
   host,
@@ -16,7 +15,8 @@ import {
   replicaName,
 } from './scalars.ts';
 import { type ConfigSource, sourceOf } from './source.ts';
-import { section, type Validated, validate } from './validate.ts';
+import { count, section } from '../wire/schema.ts';
+import { type Validated, validate } from './validate.ts';
 
 /** Bounds an operator may move, named as the gateway's own; what is absent has the gateway's default. */
 export interface GatewayLimitsConfig {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { path, type ResolvePath, word } from './scalars.ts';
-import { scalar, section } from './validate.ts';
+import { scalar, section } from '../wire/schema.ts';
 
 /** Which hub to use and how to sign in to it. */
 export interface HubConfig {

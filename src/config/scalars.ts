@@ -11,21 +11,10 @@ import {
 } from '../model/names.ts';
 import { type HostPort, isHost, isLoopback, parseHostPort } from '../model/address.ts';
 import { parseDuration } from '../runtime/duration.ts';
-import { scalar } from './validate.ts';
+import { fromText, scalar } from '../wire/schema.ts';
 
 /** Makes a path of a file absolute; relative ones start at the configuration file's own folder. */
 export type ResolvePath = (path: string) => string;
-
-function text(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined;
-}
-
-function fromText<T>(expected: string, parse: (value: string) => T | undefined): z.ZodType<T> {
-  return scalar(expected, (value) => {
-    const given = text(value);
-    return given === undefined ? undefined : parse(given);
-  });
-}
 
 /** RFC 1123 label that is not the authority's own name. */
 export const clusterName: z.ZodType<ClusterName> = fromText(`a cluster name, such as 'east'`, parseClusterName);
@@ -78,20 +67,6 @@ export const host: z.ZodType<string> = fromText(`a host name or IP address, such
 
 /** 1 to 65535. */
 export const port: z.ZodType<number> = scalar('a port from 1 to 65535', (value) => (isPort(value) ? value : undefined));
-
-/** A whole number between two bounds, both inclusive. */
-export function count(min: number, max: number): z.ZodType<number> {
-  return scalar(`a whole number from ${min} to ${max}`, (value) =>
-    typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max ? value : undefined,
-  );
-}
-
-/** `70%`, or the same as a number from 0 to 1. The result is 0 to 1. */
-export const share: z.ZodType<number> = scalar(`a share such as '70%', from 0% to 100%`, (value) => {
-  const percent = typeof value === 'string' ? /^(\d{1,3}(?:\.\d{1,3})?)%$/.exec(value)?.[1] : undefined;
-  const given = percent === undefined ? value : Number(percent) / 100;
-  return typeof given === 'number' && given >= 0 && given <= 1 ? given : undefined;
-});
 
 /** A file or folder. */
 export function path(resolve: ResolvePath): z.ZodType<string> {

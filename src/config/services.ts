@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { isPort, type ServiceKey } from '../model/names.ts';
 import type { ServicePort } from '../model/record.ts';
 import { parseHostPort } from '../model/address.ts';
-import { count, host, port, serviceKey, word } from './scalars.ts';
-import { section } from './validate.ts';
+import { count, section } from '../wire/schema.ts';
+import { host, port, serviceKey, word } from './scalars.ts';
 
 /** One instance of a service. */
 export interface EndpointConfig {

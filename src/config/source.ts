@@ -1,6 +1,6 @@
 import { IsthmusError } from '../model/error.ts';
 import type { ConfigDocument } from './document.ts';
-import { formatPath, type ValuePath } from './problem.ts';
+import { formatPath, type ValuePath } from '../wire/value-path.ts';
 
 /** Which file a configuration came from, and the line of each of its values. Plain data. */
 export interface ConfigSource {

@@ -8,8 +8,8 @@ import {
   type OutlierPlan,
 } from '../model/traffic.ts';
 import { parseDuration } from '../runtime/duration.ts';
-import { count, duration, share } from './scalars.ts';
-import { scalar, section } from './validate.ts';
+import { count, scalar, section, share } from '../wire/schema.ts';
+import { duration } from './scalars.ts';
 
 const hour = 3_600_000;
 

@@ -1,117 +1,23 @@
-import { z } from 'zod';
+import type { z } from 'zod';
+import { judge } from '../wire/schema.ts';
 import type { ConfigDocument } from './document.ts';
-import { formatPath, type Problem, showValue, type ValuePath } from './problem.ts';
-import { suggest } from './suggest.ts';
+import type { Problem } from './problem.ts';
 
 /** What a validation came to: the value, or everything that is wrong with it. */
 export type Validated<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
-/** Joins the known keys of a mapping inside an issue's message; no key contains it. */
-const keySeparator = '\n';
-
-/**
- * A mapping of exactly these keys. The known keys travel in the issue, for the suggestion. `expected` completes the
- * sentence "must be …" when there is something else in its place.
- */
-export function section<Shape extends z.ZodRawShape>(
-  shape: Shape,
-  expected = 'a mapping',
-): z.ZodObject<Shape, z.core.$strict> {
-  const known = Object.keys(shape).join(keySeparator);
-  return z.strictObject(shape, {
-    error: (issue) => {
-      if (issue.code === 'unrecognized_keys') return known;
-      return issue.input === undefined ? `is required: ${expected}` : `must be ${expected}`;
-    },
-  });
-}
-
-/**
- * A value without parts. `expected` completes the sentence "must be …"; `parse` answers undefined, or throws with its
- * own reason, for what is not that.
- */
-export function scalar<T>(expected: string, parse: (value: unknown) => T | undefined): z.ZodType<T> {
-  return z.unknown().transform((value, context) => {
-    let reason = `must be ${expected}`;
-    if (value === undefined) reason = `is required: ${expected}`;
-    else {
-      try {
-        const parsed = parse(value);
-        if (parsed !== undefined) return parsed;
-      } catch (thrown) {
-        if (thrown instanceof Error) reason = thrown.message;
-      }
-    }
-    context.addIssue({ code: 'custom', message: reason });
-    return z.NEVER;
-  });
-}
-
 /** Runs `schema` over a document and reports everything that is wrong at once. */
 export function validate<T>(schema: z.ZodType<T>, document: ConfigDocument): Validated<T> {
   if (document.problems.length > 0) return { ok: false, problems: document.problems };
-  const result = schema.safeParse(document.value ?? {});
-  if (result.success) return { ok: true, value: result.data };
-  return { ok: false, problems: result.error.issues.flatMap((issue) => problemsOf(issue, document)) };
-}
-
-function problemsOf(issue: z.core.$ZodIssue, document: ConfigDocument): Problem[] {
-  const path = issue.path.map((part) => (typeof part === 'number' ? part : String(part)));
-  if (issue.code === 'unrecognized_keys') {
-    const known = issue.message.split(keySeparator);
-    return issue.keys.map((key) => ({
-      line: document.lineOfKey(path, key),
-      path: [...path, key],
-      message: unknownKey(key, known, path),
-    }));
-  }
-  const found = locate(document.value, path);
-  const shown = found.value === undefined ? '' : `${showValue(found.value, found.path)} `;
-  const message = withValue(messageOf(issue, found.value), shown);
-  return [{ line: document.lineOf(found.path), path: found.path, message }];
-}
-
-function unknownKey(key: string, known: readonly string[], path: ValuePath): string {
-  const meant = suggest(key, known);
-  if (meant !== undefined) return `unknown key; did you mean '${meant}'?`;
-  return `unknown key; ${path.length === 0 ? 'the file' : `'${formatPath(path)}'`} may have ${known.join(', ')}`;
-}
-
-/** Own reasons may quote the value already ("…: current value is 'x'"); then it is not put in front again. */
-function withValue(message: string, shown: string): string {
-  return message.includes('current value is') || !message.startsWith('must') ? message : `${shown}${message}`;
-}
-
-function messageOf(issue: z.core.$ZodIssue, value: unknown): string {
-  // Own reasons, and those of `section`, are sentences already.
-  if (issue.code === 'custom' || (issue.code === 'invalid_type' && issue.expected === 'object')) return issue.message;
-  const verb = value === undefined ? 'is required:' : 'must be';
-  if (issue.code === 'invalid_type') return `${verb} ${typeNames.get(issue.expected) ?? issue.expected}`;
-  if (issue.code === 'invalid_value') return `${verb} ${issue.values.map((each) => `'${String(each)}'`).join(' or ')}`;
-  const what = 'origin' in issue && issue.origin === 'array' ? 'have' : 'be';
-  if (issue.code === 'too_small') return `must ${what} at least ${issue.minimum}`;
-  if (issue.code === 'too_big') return `must ${what} at most ${issue.maximum}`;
-  return `must be right: ${issue.message}`;
-}
-
-const typeNames: ReadonlyMap<string, string> = new Map([
-  ['record', 'a mapping'],
-  ['array', 'a list'],
-  ['string', 'text'],
-  ['boolean', 'true or false'],
-  ['number', 'a number'],
-  ['int', 'a whole number'],
-]);
-
-/** The value at `path`, or the plain value in which the path ends early: a short form stands for a mapping there. */
-function locate(root: unknown, path: ValuePath): { readonly path: ValuePath; readonly value: unknown } {
-  let value = root;
-  for (const [depth, part] of path.entries()) {
-    if (value === undefined) return { path, value };
-    if (typeof value !== 'object' || value === null) return { path: path.slice(0, depth), value };
-    value = (value as Readonly<Record<string | number, unknown>>)[part];
-  }
-  return { path, value };
+  const judged = judge(schema, document.value ?? {});
+  if (judged.ok) return judged;
+  const problems = judged.faults.map(({ path, message, unknownKey }): Problem => {
+    const key = path.at(-1);
+    const line =
+      unknownKey && typeof key === 'string' ? document.lineOfKey(path.slice(0, -1), key) : document.lineOf(path);
+    return { line, path, message };
+  });
+  return { ok: false, problems };
 }

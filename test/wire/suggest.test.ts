@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { suggest } from '../../src/config/suggest.ts';
+import { suggest } from '../../src/wire/suggest.ts';
 
 const known = ['stateDir', 'cluster', 'services', 'passwordFile', 'to', 'from'];
 
