@@ -1,3 +1,4 @@
+import type { SpiffeId } from './identity.ts';
 import type { ClusterName, ReplicaName, ServiceKey } from './names.ts';
 
 /** One port of a service as its clients see it. */
@@ -9,10 +10,14 @@ export interface ServicePort {
   readonly appProtocol?: string;
 }
 
-/** How many instances stand behind an export. `ready` ≤ `total`. */
+/** How many instances stand behind an export, by the conditions of an EndpointSlice. None is more than `total`. */
 export interface EndpointCounts {
   readonly total: number;
   readonly ready: number;
+  /** Answers, though it may be terminating; absent = as many as are ready. */
+  readonly serving?: number;
+  /** Is being taken down; absent = none. */
+  readonly terminating?: number;
 }
 
 /** A service that one cluster offers to the federation. Key: `export/<namespace>/<name>`. */
@@ -24,18 +29,38 @@ export interface ExportRecord {
   /** Who may call: every member of the federation, or only what an AccessPolicy allows. */
   readonly allow: 'members' | 'policy';
   readonly endpoints: EndpointCounts;
+  /** The same by zone, as far as zones are known. */
+  readonly zones?: Readonly<Record<string, EndpointCounts>>;
+  /** May be reached by SNI, its TLS untouched; absent = no. */
+  readonly passthrough?: boolean;
+  /** Who serves it, when all its instances are one workload. */
+  readonly identity?: SpiffeId;
+  /** Of a `Headless` service: the host names of its ready instances. */
+  readonly hostnames?: readonly string[];
+  /** Absent = `None`. */
+  readonly sessionAffinity?: 'None' | 'ClientIP';
+  /** Of `ClientIP`, in seconds, 1 to 86400; absent = 10800. */
+  readonly sessionAffinityTimeoutS?: number;
+  /** Absent = `Cluster`. */
+  readonly internalTrafficPolicy?: 'Cluster' | 'Local';
+  readonly trafficDistribution?: string;
+  readonly ipFamilies?: readonly ('IPv4' | 'IPv6')[];
   /** Rated capacity of one endpoint; absent = unknown. */
   readonly capacity?: { readonly concurrent?: number; readonly rps?: number };
   /** Wall clock of the exporter in ms when the service was first exported; self-declared. */
   readonly createdAt: number;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 /** The owner's word that an export is gone; it stands under the key of what it deletes, and is kept for 24 h. */
 export interface TombstoneRecord {
   readonly kind: 'tombstone';
   readonly service: ServiceKey;
+  /** Wall clock of the owner in ms. */
   readonly deletedAt: number;
+  /** The owner means it, however many others go with it. */
+  readonly bulk?: boolean;
 }
 
 export interface GatewayAddress {
@@ -69,7 +94,56 @@ export interface LinkRecord {
   readonly reason?: string;
 }
 
-export type ClusterRecord = ExportRecord | TombstoneRecord | GatewayRecord | LinkRecord;
+/** What an operator takes out of use: a whole cluster, or one of its gateways. */
+export interface DrainTarget {
+  readonly cluster: ClusterName;
+  readonly gateway?: ReplicaName;
+}
+
+/**
+ * An operator's word about new traffic, in the partition of whichever cluster it was given in; of several about one
+ * target the last (`issuedAt`, cluster) holds. Key: `drain/<cluster>[/<gateway>]`.
+ */
+export interface DrainRecord {
+  readonly kind: 'drain';
+  readonly target: DrainTarget;
+  readonly state: 'drained' | 'active';
+  /** Its share falls (or rises) over so long from `issuedAt` on, in ms. */
+  readonly overMs: number;
+  /** Wall clock of the issuer in ms. */
+  readonly issuedAt: number;
+  /** Who gave it, for people. */
+  readonly by: string;
+}
+
+/** A published policy. Key: `policy/<type>/<namespace, or - for all>/<name>`. */
+export interface PolicyRecord {
+  readonly kind: 'policy';
+  readonly type: string;
+  readonly namespace?: string;
+  readonly name: string;
+  /** As written; its type says what it means. */
+  readonly spec: Readonly<Record<string, unknown>>;
+  /** Wall clock of the publisher in ms. */
+  readonly issuedAt: number;
+}
+
+/** Private to its cluster: where its gateways listen for one import, for standbys to adopt. Key: `import/<service>`. */
+export interface ImportRecord {
+  readonly kind: 'import';
+  readonly service: ServiceKey;
+  /** Service port → port of the gateways. */
+  readonly ports: Readonly<Record<number, number>>;
+}
+
+export type ClusterRecord =
+  | ExportRecord
+  | TombstoneRecord
+  | GatewayRecord
+  | LinkRecord
+  | DrainRecord
+  | PolicyRecord
+  | ImportRecord;
 
 /** The key of a record inside its cluster's partition. */
 export type RecordKey = string;
@@ -87,5 +161,11 @@ export function recordKeyOf(record: ClusterRecord): RecordKey {
       return `gateway/${record.instance}`;
     case 'link':
       return `link/${record.to}`;
+    case 'drain':
+      return `drain/${record.target.cluster}${record.target.gateway === undefined ? '' : `/${record.target.gateway}`}`;
+    case 'policy':
+      return `policy/${record.type}/${record.namespace ?? '-'}/${record.name}`;
+    case 'import':
+      return `import/${record.service}`;
   }
 }

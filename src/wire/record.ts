@@ -1,12 +1,14 @@
 import { z } from 'zod';
 import { IsthmusError, messageOf } from '../model/error.ts';
+import { parseSpiffeId } from '../model/identity.ts';
 import { parseClusterName, parseReplicaName, parseServiceKey } from '../model/names.ts';
 import { type ClusterRecord, type RecordKey, recordKeyOf } from '../model/record.ts';
 import { canonicalJson } from './canonical-json.ts';
 
 /**
- * Records as they lie in a partition of the hub: canonical JSON with `v: 1`. Members that this version does not know
- * are kept on the object, so that an older agent which rewrites a record loses nothing.
+ * Records as they lie in a partition of the hub: canonical JSON with `v: 1`. New members are optional, so that the
+ * version before reads what this one writes and the other way round; members that this version does not know are kept
+ * on the object, so that an agent which rewrites a record loses nothing. Kinds that it does not know are passed over.
  */
 
 /** A record larger than this is refused, by its writer and by every reader. */
@@ -19,33 +21,47 @@ const port = z.number().int().min(1).max(65_535);
 const time = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const count = z.number().int().min(0).max(1_000_000);
 
+const text = z.string().max(253);
+const flag = z.boolean().optional();
+
+const endpointCounts = z
+  .looseObject({ total: count, ready: count, serving: count.optional(), terminating: count.optional() })
+  .refine(({ total, ready, serving = 0, terminating = 0 }) => Math.max(ready, serving, terminating) <= total, {
+    message: 'ready, serving and terminating must not be more than total',
+  });
+
 const exportSchema = z.looseObject({
   kind: z.literal('export'),
   service: z.string().transform(parseServiceKey),
   type: z.enum(['ClusterSetIP', 'Headless']),
   ports: z
-    .array(
-      z.looseObject({
-        port,
-        name: z.string().max(253).optional(),
-        protocol: z.literal('TCP'),
-        appProtocol: z.string().max(253).optional(),
-      }),
-    )
+    .array(z.looseObject({ port, name: text.optional(), protocol: z.literal('TCP'), appProtocol: text.optional() }))
     .max(100),
   allow: z.enum(['members', 'policy']),
-  endpoints: z.looseObject({ total: count, ready: count }).refine((counts) => counts.ready <= counts.total, {
-    message: 'ready must not be more than total',
-  }),
+  endpoints: endpointCounts,
+  zones: z.record(text, endpointCounts).optional(),
+  passthrough: flag,
+  identity: z.string().transform(parseSpiffeId).optional(),
+  hostnames: z.array(z.string().min(1).max(63)).max(1000).optional(),
+  sessionAffinity: z.enum(['None', 'ClientIP']).optional(),
+  sessionAffinityTimeoutS: z.number().int().min(1).max(86_400).optional(),
+  internalTrafficPolicy: z.enum(['Cluster', 'Local']).optional(),
+  trafficDistribution: text.optional(),
+  ipFamilies: z
+    .array(z.enum(['IPv4', 'IPv6']))
+    .max(2)
+    .optional(),
   capacity: z.looseObject({ concurrent: z.number().min(0).optional(), rps: z.number().min(0).optional() }).optional(),
   createdAt: time,
   labels: z.record(z.string().max(317), z.string().max(4096)).optional(),
+  annotations: z.record(z.string().max(317), z.string().max(16_384)).optional(),
 });
 
 const tombstoneSchema = z.looseObject({
   kind: z.literal('tombstone'),
   service: z.string().transform(parseServiceKey),
   deletedAt: time,
+  bulk: flag,
 });
 
 const gatewaySchema = z.looseObject({
@@ -75,13 +91,56 @@ const linkSchema = z.looseObject({
   reason: z.string().max(500).optional(),
 });
 
-const recordSchema = z.discriminatedUnion('kind', [exportSchema, tombstoneSchema, gatewaySchema, linkSchema]);
-const versionSchema = z.looseObject({ v: z.literal(version), kind: z.string() });
+const drainSchema = z.looseObject({
+  kind: z.literal('drain'),
+  target: z.looseObject({
+    cluster: z.string().transform(parseClusterName),
+    gateway: z.string().transform(parseReplicaName).optional(),
+  }),
+  state: z.enum(['drained', 'active']),
+  overMs: z.number().int().min(0).max(86_400_000),
+  issuedAt: time,
+  by: text,
+});
+
+/** Part of a key, so nothing that could be taken for another part. */
+const keyPart = z.string().regex(/^[A-Za-z0-9]([-A-Za-z0-9.]{0,61}[A-Za-z0-9])?$/);
+
+const policySchema = z.looseObject({
+  kind: z.literal('policy'),
+  type: keyPart,
+  namespace: keyPart.optional(),
+  name: keyPart,
+  spec: z.record(z.string(), z.unknown()),
+  issuedAt: time,
+});
+
+const importSchema = z.looseObject({
+  kind: z.literal('import'),
+  service: z.string().transform(parseServiceKey),
+  ports: z
+    .record(z.string().regex(/^[1-9]\d{0,4}$/), port)
+    .refine((ports) => Object.keys(ports).length <= 100, { message: 'must be at most 100 ports' }),
+});
+
+const schemas = [
+  exportSchema,
+  tombstoneSchema,
+  gatewaySchema,
+  linkSchema,
+  drainSchema,
+  policySchema,
+  importSchema,
+] as const;
+const recordSchema = z.discriminatedUnion('kind', schemas);
+const knownKinds: ReadonlySet<string> = new Set(schemas.map((schema) => schema.shape.kind.value));
+const versionSchema = z.looseObject({ v: z.number().int().min(version), kind: z.string().max(63) });
 
 /** One record decoded, or why it could not be: a bad one must not hold up those beside it. */
 export type RecordDecoding =
   | { readonly ok: true; readonly record: ClusterRecord }
-  | { readonly ok: false; readonly detail: string };
+  /** `unknown`: a newer writer's record of a kind or version that this one does not know: nothing is wrong with it. */
+  | { readonly ok: false; readonly unknown?: true; readonly detail: string };
 
 /** Equal records give equal bytes. @throws IsthmusError `invalid`: the record is too large or cannot be written. */
 export function encodeRecord(record: ClusterRecord): Uint8Array {
@@ -102,7 +161,10 @@ export function decodeRecord(key: RecordKey, bytes: Uint8Array): RecordDecoding 
   if (bytes.length > maxRecordBytes) return refused(`${bytes.length} bytes are over the limit of ${maxRecordBytes}`);
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    const { v: _, ...members } = versionSchema.parse(JSON.parse(text));
+    const { v, ...members } = versionSchema.parse(JSON.parse(text));
+    if (v > version || !knownKinds.has(members.kind)) {
+      return { ok: false, unknown: true, detail: `kind '${members.kind}' of version ${v} is not known here` };
+    }
     const parsed = recordSchema.safeParse(members);
     if (!parsed.success) return refused(issueOf(parsed.error));
     const record = parsed.data as ClusterRecord;

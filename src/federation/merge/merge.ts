@@ -83,6 +83,9 @@ function contributionOf(
         links.push(record);
         break;
       case 'tombstone':
+      case 'drain':
+      case 'policy':
+      case 'import':
         break;
     }
   }
