@@ -48,6 +48,7 @@ export class Traffic {
   readonly #stop = new AbortController();
   readonly #kills: Kill[] = [];
   readonly #errors: string[] = [];
+  readonly #servedBy = new Map<number, string>();
   readonly #servedListeners = new Set<(client: number, cluster: string) => void>();
   #sent = 0;
   #succeeded = 0;
@@ -68,6 +69,12 @@ export class Traffic {
     const taken = new Map(this.#byCluster);
     this.#byCluster.clear();
     return taken;
+  }
+
+  /** Clients whose last answer came from another cluster, or that have had none yet. */
+  clientsNotOn(cluster: ClusterName): readonly number[] {
+    const all = Array.from({ length: this.options.concurrency }, (_, index) => index);
+    return all.filter((index) => this.#servedBy.get(index) !== cluster);
   }
 
   /** The first failures that were not interruptions, for people. */
@@ -142,6 +149,7 @@ export class Traffic {
       this.#succeeded += 1;
       this.latencies.record(this.options.clock.monotonic() - startedAt);
       this.#byCluster.set(servedBy, (this.#byCluster.get(servedBy) ?? 0) + 1);
+      this.#servedBy.set(index, servedBy);
       for (const listener of this.#servedListeners) listener(index, servedBy);
       return true;
     } catch (thrown) {
