@@ -16,6 +16,16 @@ export const adminPaths = {
   gateways: '/v1/gateways',
   explain: '/v1/explain',
   tokens: '/v1/tokens',
+  revokeToken: '/v1/tokens/revoke',
+  leave: '/v1/leave',
+  audit: '/v1/trust/audit',
+  auditVerdict: '/v1/trust/audit/verdict',
+  inventory: '/v1/trust/inventory',
+  pending: '/v1/trust/pending',
+  signRequest: '/v1/trust/sign-request',
+  importResponse: '/v1/trust/import-response',
+  backup: '/v1/trust/backup',
+  acceptClock: '/v1/trust/accept-clock',
   bundles: '/v1/trust/bundles',
   demo: '/v1/demo',
   demoFail: '/v1/demo/fail',
@@ -86,6 +96,12 @@ export interface AuthorityStatus {
   readonly clusters: Readonly<Record<RosterEntry['state'], number>>;
   /** Tokens that can still be redeemed. */
   readonly openTokens: number;
+  /** The root signs elsewhere: certificates come by file. */
+  readonly offlineRoot: boolean;
+  /** Certificates that wait for an offline root's signature. */
+  readonly pending: number;
+  /** Open roster streams of agents. */
+  readonly watchers: number;
   readonly rootExpiresInMs?: number;
   readonly hub?: DependencyStatus;
   readonly waitingFor: readonly string[];

@@ -102,3 +102,71 @@ export interface JournalVerdict {
   /** The first bad record and what is wrong with it. */
   readonly problem?: string;
 }
+
+/** One decision, as the journal of an authority has it. */
+export interface AuditRow {
+  readonly sequence: number;
+  /** Wall clock in ms. */
+  readonly at: number;
+  readonly who: string;
+  readonly what: string;
+  readonly subject: string;
+  readonly detail: string;
+  readonly previous: string;
+  readonly hash: string;
+}
+
+/** Part of a journal, oldest first; `next`: `after` of the part that follows, absent at the end. */
+export interface AuditPage {
+  readonly records: readonly AuditRow[];
+  readonly next?: number;
+}
+
+/** One intermediate that the authority issued. */
+export interface IntermediateRow {
+  readonly keyId: string;
+  readonly cluster: string;
+  readonly replica: string;
+  /** Lower-case hex. */
+  readonly serial: string;
+  /** Wall clock in ms. */
+  readonly issuedAt: number;
+  readonly notAfter: number;
+  /** `live`: the roster lists it; `denied`: nothing may chain through it. */
+  readonly state: 'live' | 'expired' | 'retired' | 'denied';
+  /** Lower-case hex SHA-256 of its DER. */
+  readonly sha256: string;
+}
+
+/** One certificate that waits for the signature of an offline root. */
+export interface PendingRow {
+  readonly keyId: string;
+  /** Whom it is for: `east/agent-0`, or the authority itself. */
+  readonly subject: string;
+  readonly kind: 'join' | 'renewal' | 'authority' | 'seal';
+  /** Wall clock in ms. */
+  readonly requestedAt: number;
+  readonly who: string;
+}
+
+/** One join token; its secret is known to nobody here. */
+export interface TokenRow {
+  /** First digits of the SHA-256 of its secret. */
+  readonly id: string;
+  readonly cluster: string;
+  readonly state: 'open' | 'used' | 'expired' | 'revoked';
+  /** Wall clock in ms. */
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+  readonly rejoin: boolean;
+  /** The key that it was redeemed for. */
+  readonly usedBy?: string;
+}
+
+/** A backup that was written. */
+export interface BackupReport {
+  readonly file: string;
+  readonly bytes: number;
+  readonly rosterSequence: number;
+  readonly records: number;
+}

@@ -14,6 +14,21 @@ export interface RosterEntry {
   readonly labels: Readonly<Record<string, string>>;
   /** `namespace/name` globs that this cluster may export; readers enforce it. */
   readonly exportable: readonly string[];
+  /** Its policies count for the whole federation. Absent: no. */
+  readonly mayPublishPolicy?: boolean;
+  /** It may drain and fail over other clusters. Absent: no. */
+  readonly mayOperate?: boolean;
+  /** Absent: those of every reader. */
+  readonly limits?: AdmissionLimits;
+  /** It said goodbye and is about to vanish from the roster: nothing new should be sent there. */
+  readonly leaving?: boolean;
+}
+
+/** How much a cluster may publish; readers enforce it. */
+export interface AdmissionLimits {
+  readonly services?: number;
+  /** Of all its services together. */
+  readonly endpoints?: number;
 }
 
 /** The authority's sealed, sequenced list of members. An older sequence is refused. */
@@ -52,6 +67,34 @@ export interface Svid {
   /** Wall clock in ms. */
   readonly notBefore: number;
   readonly notAfter: number;
+}
+
+/** One certificate of a chain as a listener presents it. */
+export interface ServedCertificate {
+  readonly keyId: KeyId;
+  /** Wall clock in ms. */
+  readonly notAfter: number;
+}
+
+/** What one replica presents and trusts, proved by a handshake with itself. */
+export interface Acknowledgement {
+  readonly rosterSequence: number;
+  /** Of the bundle of its own trust domain. */
+  readonly bundleSequence: number;
+  /** Leaf first, without the anchor. */
+  readonly chain: readonly ServedCertificate[];
+  /** Its wall clock in ms at that handshake. */
+  readonly at: number;
+}
+
+/** What one intermediate has signed that still lives. */
+export interface IssuedBy {
+  /** Of the intermediate. */
+  readonly keyId: KeyId;
+  /** Leaves that have not expired; each counts to the end of its last minute. */
+  readonly live: number;
+  /** Wall clock in ms at which the last of them ends. */
+  readonly lastNotAfter: number;
 }
 
 /** Why a chain was refused: the rule that failed. */

@@ -121,6 +121,9 @@ function authorityApi(authority: Authority, { config, clock, hub, startedAt }: A
         rosterSequence: status.rosterSequence,
         clusters: { active: count('active'), suspended: count('suspended'), revoked: count('revoked') },
         openTokens: 0,
+        offlineRoot: false,
+        pending: 0,
+        watchers: status.watchers,
         ...(hub && {
           hub: {
             name: hub.name,

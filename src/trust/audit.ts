@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** One decision of the authority: who did what to whom, when, and why. */
+/** One decision of an authority or of a cluster's CA: who did what to whom, when, and why. */
 export interface AuditRecord {
   /** From 1, without a gap. */
   readonly sequence: number;
@@ -18,6 +18,9 @@ export interface AuditRecord {
   readonly hash: string;
 }
 
+/** What the writer of a record knows; the rest follows from the record before. */
+export type AuditEntry = Pick<AuditRecord, 'at' | 'who' | 'what' | 'subject' | 'detail'>;
+
 /** The kinds of decision, closed so that readers can rely on them. */
 export type AuditAction =
   | 'init'
@@ -27,7 +30,24 @@ export type AuditAction =
   | 'issue-intermediate'
   | 'renew-identity'
   | 'set-state'
-  | 'publish-roster';
+  | 'publish-roster'
+  | 'revoke-token'
+  /** What a cluster is admitted for has changed: labels, exports, permissions. */
+  | 'admit'
+  | 'leave'
+  | 'acknowledge'
+  /** A certificate waits for the signature of an offline root; requests for it went out; its answer came in. */
+  | 'pend'
+  | 'sign-request'
+  | 'import-response'
+  | 'backup'
+  | 'restore'
+  /** The wall clock went back and somebody said that it is right. */
+  | 'accept-clock'
+  /** Of a cluster's CA: a leaf, the first use of an intermediate, and counts taken over from a dropped segment. */
+  | 'issue-leaf'
+  | 'activate-intermediate'
+  | 'carry-over';
 
 /** What precedes the first record. */
 export const firstPrevious: string = '0'.repeat(64);
@@ -40,10 +60,21 @@ export function auditHash(record: Omit<AuditRecord, 'hash'>): string {
     .digest('hex');
 }
 
+/** The last record before the first one at hand, of a journal whose beginning was dropped. */
+export type AuditStart = Pick<AuditRecord, 'sequence' | 'hash'>;
+
+/** What precedes the first record of a whole journal. */
+export const auditBeginning: AuditStart = { sequence: 0, hash: firstPrevious };
+
+/** The record that says `entry` after `last`. */
+export function auditRecord(entry: AuditEntry, last: AuditStart): AuditRecord {
+  const record = { ...entry, sequence: last.sequence + 1, previous: last.hash };
+  return { ...record, hash: auditHash(record) };
+}
+
 /** Why a journal cannot be what was written, naming the first bad record; undefined: it is whole. */
-export function auditProblem(records: Iterable<AuditRecord>): string | undefined {
-  let previous = firstPrevious;
-  let sequence = 0;
+export function auditProblem(records: Iterable<AuditRecord>, start: AuditStart = auditBeginning): string | undefined {
+  let { sequence, hash: previous } = start;
   for (const record of records) {
     sequence += 1;
     if (record.sequence !== sequence) return `record ${sequence} is missing`;

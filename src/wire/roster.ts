@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { IsthmusError } from '../model/error.ts';
 import { authorityTrustDomain, clusterTrustDomain, parseTrustDomain } from '../model/identity.ts';
 import { parseClusterName } from '../model/names.ts';
-import type { Roster, RosterEntry } from '../model/trust.ts';
+import type { AdmissionLimits, Roster, RosterEntry } from '../model/trust.ts';
 
 /** The roster as the authority seals it: JSON, members in order of their names, so that equal rosters are equal bytes. */
 
@@ -13,6 +13,8 @@ const maxMembers = 5000;
 const keyId = z.string().regex(/^[0-9a-f]{2,128}$/);
 const sequence = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
+const amount = z.number().int().min(0).max(1_000_000_000);
+
 const entrySchema = z.object({
   cluster: z.string().transform(parseClusterName),
   trustDomain: z.string().transform(parseTrustDomain),
@@ -20,6 +22,10 @@ const entrySchema = z.object({
   caKeyIds: z.array(keyId).max(64),
   labels: z.record(z.string().max(317), z.string().max(253)),
   exportable: z.array(z.string().max(255)).max(1000),
+  mayPublishPolicy: z.exactOptional(z.literal(true)),
+  mayOperate: z.exactOptional(z.literal(true)),
+  limits: z.exactOptional(z.object({ services: z.exactOptional(amount), endpoints: z.exactOptional(amount) })),
+  leaving: z.exactOptional(z.literal(true)),
 });
 
 const schema = z.object({
@@ -40,7 +46,15 @@ function encodeEntry(entry: RosterEntry): object {
     caKeyIds: [...entry.caKeyIds].sort(),
     labels,
     exportable: [...entry.exportable].sort(),
+    ...(entry.mayPublishPolicy && { mayPublishPolicy: true }),
+    ...(entry.mayOperate && { mayOperate: true }),
+    ...(entry.limits && { limits: encodeLimits(entry.limits) }),
+    ...(entry.leaving && { leaving: true }),
   };
+}
+
+function encodeLimits({ services, endpoints }: AdmissionLimits): object {
+  return { ...(services !== undefined && { services }), ...(endpoints !== undefined && { endpoints }) };
 }
 
 /** @throws IsthmusError `exhausted` when it is larger than readers accept */

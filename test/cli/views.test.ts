@@ -101,6 +101,9 @@ const authority: AuthorityStatus = {
   rosterSequence: 4,
   clusters: { active: 2, suspended: 0, revoked: 1 },
   openTokens: 1,
+  offlineRoot: false,
+  pending: 0,
+  watchers: 0,
   waitingFor: [],
   warnings: [],
 };
