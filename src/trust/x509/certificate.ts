@@ -4,7 +4,7 @@ import type { SpiffeId, TrustDomain } from '../../model/identity.ts';
 import type { KeyId } from '../../model/trust.ts';
 import * as der from './der.ts';
 import { oids } from './oids.ts';
-import { type ProfileName, profiles, type Validity } from './profiles.ts';
+import { keyUsageBits, type ProfileName, profiles, type Validity } from './profiles.ts';
 import { generalNameTag } from './read-extensions.ts';
 import type { SignatureAlgorithm, Signer } from './signature.ts';
 import {
@@ -115,7 +115,7 @@ function fixed(name: ProfileName): readonly der.Asn1[] {
   const { pathLen } = profile;
   const constraints = pathLen === undefined ? { ca: false } : { ca: true, pathLen };
   const purposes = profile.extKeyUsage ? [extKeyUsage([oids.serverAuth, oids.clientAuth])] : [];
-  return [basicConstraints(constraints), keyUsage(profile.keyUsage), ...purposes];
+  return [basicConstraints(constraints), keyUsage(profile.keyUsage.map((name) => keyUsageBits[name])), ...purposes];
 }
 
 function latin1(text: string): Uint8Array {

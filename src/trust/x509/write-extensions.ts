@@ -1,7 +1,6 @@
 import type { KeyId } from '../../model/trust.ts';
 import * as der from './der.ts';
 import { oids } from './oids.ts';
-import { type KeyUsageName, keyUsageBits } from './profiles.ts';
 
 /** Encodes the extensions of RFC 5280 §4.2 that Isthmus issues, each as a whole Extension. */
 
@@ -17,9 +16,8 @@ export function extension(id: string, value: der.Asn1, critical: boolean = false
   return critical ? der.sequence(der.oid(id), der.trueValue(), content) : der.sequence(der.oid(id), content);
 }
 
-/** keyUsage as named bits: trailing zeroes are not sent (X.690 §11.2.2). */
-export function keyUsage(names: readonly KeyUsageName[], critical: boolean = true): der.Asn1 {
-  const bits = names.map((name) => keyUsageBits[name]);
+/** keyUsage from the numbers of its bits (0 to 7): trailing zeroes are not sent (X.690 §11.2.2). */
+export function keyUsage(bits: readonly number[], critical: boolean = true): der.Asn1 {
   const byte = bits.reduce<number>((sum, bit) => sum | (0x80 >> bit), 0);
   return extension(oids.keyUsage, der.bitString(Uint8Array.of(byte), 7 - Math.max(...bits)), critical);
 }
