@@ -1,5 +1,5 @@
 import type { ClusterRecord, RecordKey } from '../model/record.ts';
-import type { Freshness } from '../model/view.ts';
+import type { ExportNotice, Freshness } from '../model/view.ts';
 
 /** One cluster's partition as it is believed here. Immutable; unchanged records are shared by reference. */
 export interface PartitionView {
@@ -13,4 +13,6 @@ export interface PartitionView {
   readonly heardAt: number | undefined;
   /** Why the newest data in the hub is not applied, or which records of it are not; for people. */
   readonly problem?: string;
+  /** What was put right in `records`. */
+  readonly notices?: readonly ExportNotice[];
 }

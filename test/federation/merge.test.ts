@@ -43,7 +43,7 @@ test('merge: the oldest export wins, ties go to the name first in order, not to 
   assert.deepEqual([...(tie?.exports.keys() ?? [])], ['east', 'west']);
 });
 
-test('merge: a conflict names field, winner, losers and how many disagree', () => {
+test('merge: a conflict names field, winner, losers, values and how many disagree', () => {
   const view = mergeOf({
     east: exportOf('shop/web', { createdAt: 1 }),
     west: exportOf('shop/web', { createdAt: 2, type: 'Headless' }),
@@ -55,9 +55,77 @@ test('merge: a conflict names field, winner, losers and how many disagree', () =
       reason: 'TypeConflict',
       winner: 'east',
       losers: ['west'],
+      values: new Map([
+        ['east', 'ClusterSetIP'],
+        ['west', 'Headless'],
+        ['south', 'ClusterSetIP'],
+      ]),
       message: 'Conflicting type. Using "ClusterSetIP" from oldest service export in "east". 1/3 clusters disagree.',
     },
   ]);
+});
+
+test('merge: several conflicts at once, each with its own reason; the whole map of labels is the oldest one', () => {
+  const view = mergeOf({
+    east: exportOf('shop/web', { createdAt: 2, labels: { tier: 'gold' } }),
+    west: exportOf('shop/web', { createdAt: 1, labels: { team: 'a' }, type: 'Headless', ports: [tcp(81)] }),
+  }).services.get(web);
+  assert.deepEqual(
+    view?.conflicts.map(({ field, reason, winner }) => [field, reason, winner]),
+    [
+      ['ports', 'PortConflict', 'west'],
+      ['type', 'TypeConflict', 'west'],
+      ['labels', 'LabelsConflict', 'west'],
+    ],
+  );
+  assert.deepEqual(view?.labels, { team: 'a' });
+  assert.equal(
+    view?.conflicts[0]?.message,
+    'Conflicting ports. Using the union "81/TCP, http 80/TCP", in doubt that of oldest service export in "west". 1/2 clusters disagree.',
+  );
+});
+
+test('merge: every property of KEP-1645 in which exports differ is a conflict of its own reason', () => {
+  const view = mergeOf({
+    east: exportOf('shop/web', { createdAt: 1, sessionAffinity: 'ClientIP', ipFamilies: ['IPv6', 'IPv4'] }),
+    west: exportOf('shop/web', {
+      createdAt: 2,
+      sessionAffinity: 'ClientIP',
+      sessionAffinityTimeoutS: 60,
+      annotations: { owner: 'x' },
+      internalTrafficPolicy: 'Local',
+      trafficDistribution: 'PreferClose',
+      ipFamilies: ['IPv4'],
+    }),
+    south: exportOf('shop/web', { createdAt: 3, internalTrafficPolicy: 'Cluster' }),
+  }).services.get(web);
+  assert.deepEqual(
+    view?.conflicts.map(({ reason, losers }) => [reason, losers]),
+    [
+      ['SessionAffinityConflict', ['south']],
+      ['SessionAffinityConfigConflict', ['west']],
+      ['AnnotationsConflict', ['west']],
+      ['InternalTrafficPolicyConflict', ['west']],
+      ['TrafficDistributionConflict', ['west']],
+      ['IPFamilyConflict', ['west']],
+    ],
+  );
+  assert.deepEqual(
+    [view?.sessionAffinity, view?.ipFamilies, view?.internalTrafficPolicy],
+    ['ClientIP', ['IPv4'], undefined],
+  );
+});
+
+test('merge: a conflict over a long value, or over many, stays readable', () => {
+  const long = exportOf('shop/web', { labels: { note: 'x'.repeat(4000) } });
+  const many = { ports: Array.from({ length: 90 }, (_, n) => tcp(n + 1, `p${n}`, 'a')) };
+  const other = { ports: Array.from({ length: 90 }, (_, n) => tcp(n + 1, `q${n}`, 'b')), labels: {} };
+  const view = mergeOf({ east: { ...long, ...many }, west: { ...long, ...other } }).services.get(web);
+  assert.equal(view?.conflicts.length, 50);
+  for (const conflict of view?.conflicts ?? []) {
+    assert.ok(conflict.message.length < 500, conflict.message);
+    for (const value of conflict.values.values()) assert.ok(value.length <= 201);
+  }
 });
 
 test('merge: ports are united by name, then by number; what the oldest says of one stands', () => {
@@ -71,7 +139,24 @@ test('merge: ports are united by name, then by number; what the oldest says of o
   assert.deepEqual(view?.ports, [tcp(80, 'http'), tcp(443, 'tls'), tcp(9000)]);
   assert.deepEqual(
     view?.conflicts.map((conflict) => [conflict.reason, conflict.winner, conflict.losers]),
-    [['PortConflict', 'east', ['west']]],
+    [
+      ['PortConflict', 'east', ['west']],
+      ['PortConflict', 'east', ['west']],
+      ['PortConflict', 'east', ['west']],
+      ['PortConflict', 'east', ['west']],
+    ],
+  );
+  assert.deepEqual(
+    view?.conflicts.map(({ field, message }) => [field, /Using .* in "\w+"/.exec(message)?.[0]]),
+    [
+      [
+        'ports',
+        'Using the union "9000/TCP, http 80/TCP, tls 443/TCP", in doubt that of oldest service export in "east"',
+      ],
+      ['ports[9000/TCP].name', 'Using "" from oldest service export in "east"'],
+      ['ports[9000/TCP].appProtocol', 'Using "" from oldest service export in "east"'],
+      ['ports[http]', 'Using "80/TCP" from oldest service export in "east"'],
+    ],
   );
   const agreeing = mergeOf({
     east: exportOf('shop/web', { ports: [tcp(80), tcp(81)] }),
@@ -83,7 +168,16 @@ test('merge: ports are united by name, then by number; what the oldest says of o
 test('merge: only what the roster lets a cluster export, and only active members', () => {
   const both = { east: exportOf('shop/web'), south: exportOf('shop/web') };
   const narrow = rosterOf(entryOf(east, { exportable: ['bank/*'] }), entryOf(west), entryOf(south));
-  assert.deepEqual([...(mergeOf(both, { roster: narrow }).services.get(web)?.exports.keys() ?? [])], ['south']);
+  const seen = mergeOf(both, { roster: narrow });
+  assert.deepEqual([...(seen.services.get(web)?.exports.keys() ?? [])], ['south']);
+  assert.deepEqual(seen.clusters.get(east)?.notices, [
+    {
+      service: 'shop/web',
+      reason: 'NotExportable',
+      message: "east exports shop/web, but the authority lets it export 'bank/*'",
+    },
+  ]);
+  assert.deepEqual(seen.clusters.get(south)?.notices, []);
   for (const state of ['suspended', 'revoked'] as const) {
     const view = mergeOf(both, { roster: rosterOf(entryOf(east), entryOf(south, { state })) });
     assert.deepEqual([...(view.services.get(web)?.exports.keys() ?? [])], ['east']);
@@ -176,7 +270,12 @@ const someRoster = fc.constantFrom<Roster>(
 type Partitions = ReadonlyMap<ClusterName, PartitionView>;
 const named = (mesh: Record<string, PartitionView>): [ClusterName, PartitionView][] =>
   Object.entries(mesh).map(([name, view]) => [parseClusterName(name), view]);
-const withoutRevision = (view: MeshView): object => ({ ...view, revision: 0 });
+/** As plain maps: those of a view keep their entries where a comparison does not look. */
+const content = (view: MeshView): object => ({
+  self: view.self,
+  services: new Map(view.services),
+  clusters: new Map(view.clusters),
+});
 
 test('merge: the order of clusters and of records plays no part', () => {
   fc.assert(
@@ -189,8 +288,8 @@ test('merge: the order of clusters and of records plays no part', () => {
       );
       const reversedRoster = { ...members, clusters: new Map([...members.clusters].toReversed()) };
       assert.deepEqual(
-        merge({ self: west, partitions: backward, roster: reversedRoster }),
-        merge({ self: west, partitions: forward, roster: members }),
+        content(merge({ self: west, partitions: backward, roster: reversedRoster })),
+        content(merge({ self: west, partitions: forward, roster: members })),
       );
     }),
   );
@@ -203,7 +302,7 @@ test('merge: step by step gives the same as all at once', () => {
       for (const [mesh, members] of steps) {
         const input = { self: west, partitions: new Map(named(mesh)), roster: members };
         view = merge({ ...input, ...(view && { previous: view }) });
-        assert.deepEqual(withoutRevision(view), withoutRevision(merge(input)));
+        assert.deepEqual(content(view), content(merge(input)));
         assert.equal(merge({ ...input, previous: view }), view, 'merging again changes nothing');
       }
     }),

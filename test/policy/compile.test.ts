@@ -46,6 +46,7 @@ function cluster(name: ClusterName, over: Partial<ClusterView> = {}): ClusterVie
     labels: {},
     gateways: [gateway('gw-0')],
     links: [],
+    notices: [],
     ...over,
   };
 }

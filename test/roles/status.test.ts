@@ -61,6 +61,7 @@ function clusterView(name: ClusterName, over: Partial<ClusterView> = {}): Cluste
     labels: {},
     gateways: [],
     links: [],
+    notices: [],
     ...over,
   };
 }

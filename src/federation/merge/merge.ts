@@ -1,10 +1,11 @@
 import type { ClusterName, ServiceKey } from '../../model/names.ts';
-import type { ClusterRecord, ExportRecord, GatewayRecord, LinkRecord, RecordKey } from '../../model/record.ts';
+import type { ExportRecord } from '../../model/record.ts';
 import type { Roster, RosterEntry } from '../../model/trust.ts';
 import type { ClusterView, MeshView, ServiceView } from '../../model/view.ts';
+import { SortedMap } from '../../runtime/sorted-map.ts';
 import type { PartitionView } from '../partition-view.ts';
-import { mayExport } from './glob.ts';
-import { type Exporter, mergeService } from './merge-service.ts';
+import { type Contribution, contributionOf } from './contribution.ts';
+import { mergeService } from './merge-service.ts';
 
 export interface MergeInput {
   readonly self: ClusterName;
@@ -15,15 +16,6 @@ export interface MergeInput {
   readonly previous?: MeshView;
 }
 
-/** What one partition says, sorted by kind; kept between merges so that an unchanged partition costs nothing. */
-interface Contribution {
-  readonly records: ReadonlyMap<RecordKey, ClusterRecord>;
-  readonly exportable: readonly string[];
-  readonly exports: ReadonlyMap<ServiceKey, ExportRecord>;
-  readonly gateways: readonly GatewayRecord[];
-  readonly links: readonly LinkRecord[];
-}
-
 type Contributions = ReadonlyMap<ClusterName, Contribution>;
 
 /** Where a view came from. Only a memory: without it everything is merged anew, with an equal result. */
@@ -31,78 +23,34 @@ const origins = new WeakMap<MeshView, Contributions>();
 
 /**
  * All partitions of active members as one view (KEP-1645). A pure function of its input: the order of partitions plays
- * no part, and `previous` only saves work. The very same view comes back when nothing changed.
+ * no part, and `previous` only saves work: then a changed record costs the merge of its service, whatever else there
+ * is. The very same view comes back when nothing changed.
  */
 export function merge(input: MergeInput): MeshView {
   const { self, partitions, roster, previous } = input;
   const origin = previous && origins.get(previous);
   const before: Contributions = origin ?? new Map();
   const now = new Map<ClusterName, Contribution>();
-  const clusters = new Map<ClusterName, ClusterView>();
-  for (const entry of activeMembers(roster)) {
-    const partition = partitions.get(entry.cluster);
-    const contribution = contributionOf(entry, partition?.records ?? noRecords, before.get(entry.cluster));
-    now.set(entry.cluster, contribution);
-    const known = previous?.clusters.get(entry.cluster);
-    clusters.set(entry.cluster, viewOf(entry, { partition, contribution, known }));
+  const clusters = new Map<ClusterName, ClusterView | undefined>();
+  for (const name of previous?.clusters.keys() ?? []) clusters.set(name, undefined);
+  for (const entry of roster.clusters.values()) {
+    if (entry.state !== 'active') continue;
+    const { cluster } = entry;
+    const partition = partitions.get(cluster);
+    const contribution = contributionOf(entry, partition, before.get(cluster));
+    now.set(cluster, contribution);
+    clusters.set(cluster, viewOf(entry, { partition, contribution, known: previous?.clusters.get(cluster) }));
   }
-  const services = mergeServices(origin && previous?.services, before, now);
-  if (previous && services === previous.services && sameMembers(clusters, previous.clusters)) return previous;
-  const view: MeshView = { self, revision: (previous?.revision ?? 0) + 1, clusters, services };
+  const services = mergeServices(SortedMap.from(origin ? previous.services : noServices), before, now);
+  const members = SortedMap.from(previous?.clusters ?? noClusters).with(clusters);
+  if (previous && services === previous.services && members === previous.clusters) return previous;
+  const view: MeshView = { self, revision: (previous?.revision ?? 0) + 1, clusters: members, services };
   origins.set(view, now);
   return view;
 }
 
-const noRecords: ReadonlyMap<RecordKey, ClusterRecord> = new Map();
-
-function activeMembers(roster: Roster): readonly RosterEntry[] {
-  return [...roster.clusters.values()]
-    .filter((entry) => entry.state === 'active')
-    .toSorted((a, b) => (a.cluster < b.cluster ? -1 : 1));
-}
-
-function contributionOf(
-  entry: RosterEntry,
-  records: ReadonlyMap<RecordKey, ClusterRecord>,
-  known: Contribution | undefined,
-): Contribution {
-  const { exportable } = entry;
-  if (known?.records === records && sameList(known.exportable, exportable)) return known;
-  const exports = new Map<ServiceKey, ExportRecord>();
-  const gateways: GatewayRecord[] = [];
-  const links: LinkRecord[] = [];
-  for (const record of records.values()) {
-    switch (record.kind) {
-      case 'export':
-        if (mayExport(exportable, record.service)) exports.set(record.service, record);
-        break;
-      case 'gateway':
-        gateways.push(record);
-        break;
-      case 'link':
-        links.push(record);
-        break;
-      case 'tombstone':
-      case 'drain':
-      case 'policy':
-      case 'import':
-        break;
-    }
-  }
-  return {
-    records,
-    exportable,
-    exports,
-    gateways: shared(known?.gateways, gateways, (gateway) => gateway.instance),
-    links: shared(known?.links, links, (link) => link.to),
-  };
-}
-
-/** Sorted by name; the list known before when it holds the very same records. */
-function shared<T>(known: readonly T[] | undefined, found: readonly T[], nameOf: (item: T) => string): readonly T[] {
-  const sorted = found.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
-  return known && sameList(known, sorted) ? known : sorted;
-}
+const noServices: SortedMap<ServiceKey, ServiceView> = SortedMap.from<ServiceKey, ServiceView>([]);
+const noClusters: SortedMap<ClusterName, ClusterView> = SortedMap.from<ClusterName, ClusterView>([]);
 
 interface ViewParts {
   readonly partition: PartitionView | undefined;
@@ -110,7 +58,9 @@ interface ViewParts {
   readonly known: ClusterView | undefined;
 }
 
+/** The view known before when nothing of it differs. */
 function viewOf(entry: RosterEntry, { partition, contribution, known }: ViewParts): ClusterView {
+  const { gateways, links, notices } = contribution;
   const view: ClusterView = {
     name: entry.cluster,
     trustDomain: entry.trustDomain,
@@ -119,49 +69,47 @@ function viewOf(entry: RosterEntry, { partition, contribution, known }: ViewPart
     freshness: partition?.freshness ?? 'unknown',
     heardAt: partition?.heardAt,
     labels: known && sameLabels(known.labels, entry.labels) ? known.labels : entry.labels,
-    gateways: contribution.gateways,
-    links: contribution.links,
+    gateways: known && sameList(known.gateways, gateways) ? known.gateways : gateways,
+    links: known && sameList(known.links, links) ? known.links : links,
+    notices,
   };
   return known && sameFields(known, view) ? known : view;
 }
 
-/** Merges the services of changed partitions only. The map known before when no service changed. */
+/** Merges services with changed exports only. The map known before when there is none. */
 function mergeServices(
-  known: ReadonlyMap<ServiceKey, ServiceView> | undefined,
+  known: SortedMap<ServiceKey, ServiceView>,
   before: Contributions,
   now: Contributions,
-): ReadonlyMap<ServiceKey, ServiceView> {
-  const changed = changedServices(before, now);
-  if (known && changed.size === 0) return known;
-  const services = new Map(known);
-  for (const key of changed) {
-    const exporters: Exporter[] = [];
-    for (const [cluster, { exports }] of now) {
-      const record = exports.get(key);
-      if (record) exporters.push([cluster, record]);
+): SortedMap<ServiceKey, ServiceView> {
+  const merged = new Map<ServiceKey, ServiceView | undefined>();
+  for (const [key, changes] of changedExports(before, now)) {
+    const exporters = new Map(known.get(key)?.exports);
+    for (const [cluster, record] of changes) {
+      if (record) exporters.set(cluster, record);
+      else exporters.delete(cluster);
     }
-    if (exporters.length === 0) services.delete(key);
-    else services.set(key, mergeService(key, exporters));
+    merged.set(key, exporters.size > 0 ? mergeService(key, exporters) : undefined);
   }
-  return services;
+  return known.with(merged);
 }
 
-function changedServices(before: Contributions, now: Contributions): ReadonlySet<ServiceKey> {
-  const changed = new Set<ServiceKey>();
+type ExportChanges = ReadonlyMap<ServiceKey, ReadonlyMap<ClusterName, ExportRecord | undefined>>;
+
+const noExports: Contribution['exports'] = SortedMap.from<ServiceKey, ExportRecord>([]);
+
+function changedExports(before: Contributions, now: Contributions): ExportChanges {
+  const changed = new Map<ServiceKey, Map<ClusterName, ExportRecord | undefined>>();
   for (const cluster of new Set([...before.keys(), ...now.keys()])) {
-    const was = before.get(cluster)?.exports;
-    const is = now.get(cluster)?.exports;
+    const was = before.get(cluster)?.exports ?? noExports;
+    const is = now.get(cluster)?.exports ?? noExports;
     if (was === is) continue;
-    for (const [key, record] of is ?? []) if (was?.get(key) !== record) changed.add(key);
-    for (const key of was?.keys() ?? []) if (!is?.has(key)) changed.add(key);
+    for (const { key, after } of is.differences(was)) {
+      const changes = changed.get(key) ?? new Map<ClusterName, ExportRecord | undefined>();
+      changed.set(key, changes.set(cluster, after));
+    }
   }
   return changed;
-}
-
-function sameMembers<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {
-  if (a.size !== b.size) return false;
-  for (const [key, value] of a) if (b.get(key) !== value) return false;
-  return true;
 }
 
 function sameList<T>(a: readonly T[], b: readonly T[]): boolean {
@@ -169,7 +117,8 @@ function sameList<T>(a: readonly T[], b: readonly T[]): boolean {
 }
 
 function sameLabels(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
-  return sameMembers(new Map(Object.entries(a)), new Map(Object.entries(b)));
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
 }
 
 function sameFields(a: ClusterView, b: ClusterView): boolean {
