@@ -157,28 +157,6 @@ test('a revoked cluster is cut off at once and cannot come back', async (t) => {
   await assert.rejects(authority.setClusterState(east, 'active', 'oops'), { code: 'conflict' });
 });
 
-test('an intermediate is renewed at half life, waits, and then signs', async (t) => {
-  const { authority, clock } = await newAuthority(t, 20_000);
-  const stateDir = join(await temporaryDir(t), 'agent');
-  const { token } = await authority.issueToken({ cluster: east });
-  await joinCluster({ token, stateDir, replica: one, clock, log: silent });
-  // Back-dating by a minute puts such a short life past its half from the start.
-  const ca = await openClusterCa({ stateDir, clock, log: silent, activationDelayMs: 300 });
-  t.after(() => ca.close());
-  const { intermediateKeyId } = ca.status();
-  await eventually(
-    'both keys are in the roster',
-    () => ca.trust.current?.roster.clusters.get(east)?.caKeyIds.length !== 1,
-  );
-  assert.equal(ca.status().intermediateKeyId, intermediateKeyId, 'not used before others may know it');
-  await eventually('the new one signs', () => ca.status().intermediateKeyId !== intermediateKeyId);
-  const svid = ca.agentSvid.current;
-  assert.equal(svid && ca.peerVerifier.verify(svid.chain).ok, true);
-  const sealer = ca.sealer.current;
-  assert.ok(sealer && ca.sealVerifier.learn(sealer.chainId, sealer.chain));
-  assert.equal(ca.sealVerifier.verify('head', sealer.seal('head', Buffer.from('x')), ca.trustDomain).ok, true);
-});
-
 async function spawnAuthority(
   t: TestContext,
   stateDir: string,

@@ -1,34 +1,36 @@
+import { join } from 'node:path';
 import type { UntypedServiceImplementation } from '@grpc/grpc-js';
 import { IsthmusError, messageOf } from '../../model/error.ts';
-import { roleOf, trustDomainOf, type TrustDomain } from '../../model/identity.ts';
-import { type ClusterName, parseReplicaName, type ReplicaName } from '../../model/names.ts';
+import type { TrustDomain } from '../../model/identity.ts';
+import type { ClusterName, ReplicaName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { PeerVerifier, SvidSource, TrustSource } from '../../model/ports/identity.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { Sealer, SealVerifier } from '../../model/ports/seal.ts';
 import type { Watch } from '../../model/ports/watch.ts';
 import type { KeyId, Svid } from '../../model/trust.ts';
-import { Backoff } from '../../runtime/backoff.ts';
 import { ensurePrivateDir } from '../../runtime/io/files.ts';
 import type { TlsMaterial } from '../../runtime/io/tls.ts';
-import { sleep } from '../../runtime/sleep.ts';
 import { Watchable } from '../../runtime/watchable.ts';
 import { encodeJoinToken } from '../../wire/join-token.ts';
 import type { TrustUpdate } from '../../wire/trust-update.ts';
-import { pauseUntil } from '../renewal.ts';
-import { type RosterCounters, RosterHolder, type RosterOffer } from '../roster-holder.ts';
+import type { ClockSkew } from '../issue/authority-clock.ts';
+import { RequestLimiter, type RequestLimits } from '../issue/request-limiter.ts';
+import type { RosterCounters, RosterOffer } from '../roster-holder.ts';
 import { createPeerVerifier } from '../verify/peer-verifier.ts';
 import { createSealVerifier } from '../verify/seal-verifier.ts';
-import { parseCsr } from '../x509/csr.ts';
+import { profiles } from '../x509/profiles.ts';
 import { fingerprintOf } from '../x509/read.ts';
 import { agentFiles } from './agent-files.ts';
-import { answer } from './answer.ts';
-import type { EnrollRequest, RenewRequest, SvidResponse } from './authority-api.ts';
-import { type AuthorityLink, type AuthorityLinkStatus, openAuthorityLink } from './authority-link.ts';
-import { type CallIdentity, requirePeer } from './call-identity.ts';
-import { ClusterKeys } from './cluster-keys.ts';
+import { type AuthorityLinkStatus, openAuthorityLink } from './authority-link.ts';
+import type { CallIdentity } from './call-identity.ts';
+import { gatewayHandlers } from './cluster-gateways.ts';
+import { ClusterIssuance, clusterLimits } from './cluster-issuance.ts';
+import { ClusterKeys, type PendingIntermediate } from './cluster-keys.ts';
+import { ClusterRecords, type IssuedReport } from './cluster-records.ts';
+import { ClusterRosters } from './cluster-rosters.ts';
+import { startUpkeep } from './cluster-upkeep.ts';
 import { GatewayTokens } from './gateway-tokens.ts';
-import { toBase64 } from './state-file.ts';
 
 export interface OpenClusterCaOptions {
   /** Made by `joinCluster`. */
@@ -39,8 +41,15 @@ export interface OpenClusterCaOptions {
   readonly authorityAddresses?: readonly string[];
   /** Life of SVIDs in ms; default 12 h. */
   readonly svidLifeMs?: number;
-  /** How long a renewed intermediate waits before it signs, in ms. Default 60,000. */
-  readonly activationDelayMs?: number;
+  /** Longest wait of a renewed intermediate for acknowledgements, in ms. Default 15 minutes. */
+  readonly activationMaxMs?: number;
+  /**
+   * Who has not acknowledged roster `sequence` yet, of all whom a new intermediate must wait for. Default: nobody is to
+   * be waited for.
+   */
+  readonly unacknowledged?: (sequence: number) => readonly string[];
+  /** Default `clusterLimits`. */
+  readonly limits?: RequestLimits;
 }
 
 export interface GatewayTokenRequest {
@@ -59,9 +68,13 @@ export interface ClusterCaStatus {
   readonly intermediateKeyId: KeyId;
   /** Wall clock in ms. */
   readonly intermediateNotAfter: number;
+  /** The next intermediate while it waits to be known; undefined: none does. */
+  readonly pending: PendingIntermediate | undefined;
   readonly agentSvidNotAfter: number | undefined;
   readonly sealNotAfter: number | undefined;
   readonly authority: AuthorityLinkStatus;
+  /** Undefined: not seen yet. */
+  readonly clockSkew: ClockSkew | undefined;
   /** Rosters that were not taken. */
   readonly rosterCounters: RosterCounters;
   /** Why the last renewal of the intermediate failed; undefined: it did not. */
@@ -83,6 +96,8 @@ export interface ClusterCa {
   readonly sealer: Watch<Sealer | undefined>;
   readonly peerVerifier: PeerVerifier;
   readonly sealVerifier: SealVerifier;
+  /** Where all leaves for others come from. */
+  readonly issuance: ClusterIssuance;
   /** @throws IsthmusError `invalid`, `exhausted` */
   issueGatewayToken(request: GatewayTokenRequest): Promise<{ readonly token: string; readonly expiresAt: number }>;
   /** Handlers of `isthmus.v1.GatewayIdentity`; register them under `gatewayIdentityService`. */
@@ -90,6 +105,7 @@ export interface ClusterCa {
   /** Offers a roster that was found elsewhere, such as in a hub. Never throws. */
   acceptRoster(sealed: Uint8Array, chain: Uint8Array): RosterOffer;
   status(): ClusterCaStatus;
+  issued(): IssuedReport;
   close(): Promise<void>;
 }
 
@@ -98,7 +114,7 @@ export interface ClusterCa {
  * @throws IsthmusError `not-found` before a join, `corrupt` or `denied` for damaged or open files
  */
 export async function openClusterCa(options: OpenClusterCaOptions): Promise<ClusterCa> {
-  const { stateDir, clock, log, svidLifeMs, activationDelayMs = 60_000 } = options;
+  const { stateDir, clock, log, svidLifeMs = profiles.leaf.lifeMs } = options;
   const files = agentFiles(stateDir);
   const membership = await files.membership.read();
   if (!membership) {
@@ -108,33 +124,27 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
   }
   await ensurePrivateDir(stateDir);
   const { cluster, replica, federationDomain, anchors } = membership;
+  const records = await ClusterRecords.open(join(stateDir, 'issued'), clock, log);
+  const rosters = new ClusterRosters(membership, files.roster, { clock, log });
+  const { holder } = rosters;
   const keys = await ClusterKeys.open({
     files,
     membership,
     clock,
-    activationDelayMs,
-    ...(svidLifeMs !== undefined && { svidLifeMs }),
+    svidLifeMs,
+    activationMaxMs: options.activationMaxMs ?? 15 * 60_000,
+    missingAcks: (keyId) => missingAcks(rosters.listedSince(keyId), options),
+    async onActivated(activation): Promise<void> {
+      if (activation.missing.length > 0)
+        log.warn(activation, 'the next intermediate signs, though some may not know it');
+      else log.info(activation, 'the next intermediate signs');
+      await records.activated(activation);
+    },
+    record: (issuance, who) => records.issued(issuance, who),
   });
   const tokens = await GatewayTokens.open(files.gatewayTokens);
-  const holder = new RosterHolder({ federationDomain, anchors, clock });
-
-  const acceptRoster = (sealed: Uint8Array, chain: Uint8Array): RosterOffer => {
-    const offer = holder.offer(sealed, chain);
-    if (offer.result === 'accepted') {
-      log.info({ sequence: holder.roster?.sequence }, 'new roster');
-      files.roster
-        .write({ version: 1, sealed: toBase64(sealed), chain: toBase64(chain) })
-        .catch((thrown: unknown) => log.error({ why: messageOf(thrown) }, 'cannot keep the roster on disk'));
-    } else if ('detail' in offer) {
-      log.warn({ result: offer.result, why: offer.detail }, 'a roster was not taken');
-    }
-    return offer;
-  };
-  const stored = await files.roster.read();
-  if (stored) {
-    const offer = holder.offer(stored.sealed, stored.chain);
-    if (offer.result !== 'accepted') log.error({ offer }, 'the roster on disk does not verify');
-  }
+  await rosters.restore();
+  await issueOwn(keys, log);
 
   const listenerMaterial = new Watchable<TlsMaterial | undefined>(materialOf(keys.agentSvid.current, anchors));
   const endMaterial = keys.agentSvid.subscribe((svid) => listenerMaterial.set(materialOf(svid, anchors)));
@@ -144,29 +154,35 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
     base: holder.base,
     material: listenerMaterial,
     knownSequence: () => holder.roster?.sequence ?? 0,
-    onRoster: ({ sealed, chain }) => acceptRoster(sealed, chain),
+    onRoster({ sealed, chain }): void {
+      const { connected, since } = link.status();
+      rosters.acceptPushed(sealed, chain, connected ? clock.monotonic() - since : 0);
+    },
     clock,
     log,
   });
-  const upkeep = startUpkeep({ keys, link, replica, acceptRoster, clock, log });
-  const respond = (gateway: ReplicaName, csr: Uint8Array): SvidResponse => {
-    const { spki, keyType } = parseCsr(csr);
-    if (keyType !== 'p256') throw new IsthmusError('invalid', `A gateway's key must be P-256: it is ${keyType}`);
-    const chain = [...keys.issueSvid('gateway', gateway, spki), ...anchors].map((certificate) =>
-      Buffer.from(certificate),
-    );
-    const update = holder.update.current;
-    return {
-      chain,
-      trust: update
-        ? {
-            sealedRoster: Buffer.from(update.sealedRoster),
-            rosterChain: Buffer.from(update.rosterChain),
-            anchors: update.anchors.map((anchor) => Buffer.from(anchor)),
-          }
-        : null,
-    };
-  };
+  const acceptRoster = (sealed: Uint8Array, chain: Uint8Array): RosterOffer => rosters.accept(sealed, chain);
+  const upkeep = startUpkeep({
+    keys,
+    link,
+    replica,
+    acceptRoster,
+    onAuthorityTime: (at) => rosters.authorityClock.note(at, clock.now(), true),
+    clock,
+    log,
+  });
+  const issuance = new ClusterIssuance({
+    cluster,
+    trustDomain: keys.trustDomain,
+    keys,
+    records,
+    limiter: new RequestLimiter(options.limits ?? clusterLimits, clock.monotonic()),
+    trust: holder.trust,
+    isCaKey: (keyId) => keyId === keys.pending?.keyId || keyId === keys.intermediateKeyId || rosters.isCaKey(keyId),
+    svidLifeMs,
+    clock,
+    log,
+  });
   return {
     cluster,
     replica,
@@ -179,6 +195,7 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
     sealer: keys.sealer,
     peerVerifier: createPeerVerifier(holder.trust, clock),
     sealVerifier: createSealVerifier(holder.trust, clock),
+    issuance,
     async issueGatewayToken({ gateway, addresses, ttlMs }) {
       const { secret, expiresAt } = await tokens.issue(gateway, clock.now(), ttlMs);
       const rootSha256 = fingerprintOf(anchors[0] ?? new Uint8Array());
@@ -194,41 +211,39 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
       });
       return { token, expiresAt };
     },
-    identityHandlers: (peerOf) => ({
-      Enroll: answer<EnrollRequest, SvidResponse>('Enroll', log, async (call) => {
-        const gateway = parseReplicaName(call.request.replica);
-        // The request is judged before the token is used up: a slip must not cost it.
-        parseCsr(call.request.csr);
-        await tokens.consume(call.request.secret, gateway, clock.now());
-        log.info({ gateway, from: call.getPeer() }, 'gateway enrolled');
-        return respond(gateway, call.request.csr);
+    identityHandlers: (peerOf) =>
+      gatewayHandlers({
+        cluster,
+        trustDomain: keys.trustDomain,
+        anchors,
+        tokens,
+        issuance,
+        update: () => holder.update.current,
+        peerOf,
+        clock,
+        log,
       }),
-      Renew: answer<RenewRequest, SvidResponse>('Renew', log, (call) => {
-        const peer = requirePeer(peerOf, call);
-        const caller = roleOf(peer.id);
-        if (caller?.role !== 'gateway' || trustDomainOf(peer.id) !== keys.trustDomain) {
-          throw new IsthmusError('denied', `Only a gateway of ${cluster} is renewed here: the caller is ${peer.id}`);
-        }
-        return respond(caller.replica, call.request.csr);
-      }),
-    }),
     acceptRoster,
     status: () => ({
       rosterSequence: holder.roster?.sequence ?? 0,
       rosterIssuedAt: holder.roster?.issuedAt ?? 0,
       intermediateKeyId: keys.intermediateKeyId,
       intermediateNotAfter: keys.intermediateNotAfter,
+      pending: keys.pending,
       agentSvidNotAfter: keys.agentSvid.current?.notAfter,
       sealNotAfter: keys.sealNotAfter,
       authority: link.status(),
+      clockSkew: rosters.authorityClock.skew,
       rosterCounters: holder.counters,
       renewalProblem: upkeep.problem(),
     }),
+    issued: () => records.report(),
     async close(): Promise<void> {
       endMaterial();
       await upkeep.close();
       await link.close();
-      await files.roster.settled();
+      await rosters.settled();
+      await records.close();
     },
   };
 }
@@ -237,55 +252,18 @@ function materialOf(svid: Svid | undefined, anchors: readonly Uint8Array[]): Tls
   return svid && { identity: { chain: [...svid.chain, ...anchors], keyPem: svid.keyPem }, anchors };
 }
 
-interface UpkeepOptions {
-  readonly keys: ClusterKeys;
-  readonly link: AuthorityLink;
-  readonly replica: ReplicaName;
-  readonly acceptRoster: ClusterCa['acceptRoster'];
-  readonly clock: Clock;
-  readonly log: Log;
+/** Whom a key has to wait for that is listed since roster `since`; undefined: no roster lists it yet. */
+function missingAcks(since: number | undefined, { unacknowledged }: OpenClusterCaOptions): readonly string[] {
+  if (since === undefined) return ['the roster that lists it'];
+  return unacknowledged?.(since) ?? [];
 }
 
-/** Renews what is due, for ever. */
-function startUpkeep({ keys, link, replica, acceptRoster, clock, log }: UpkeepOptions): {
-  problem(): string | undefined;
-  close(): Promise<void>;
-} {
-  const stop = new AbortController();
-  let problem: string | undefined;
-  const renew = async (): Promise<void> => {
-    const { csr, accept } = keys.nextRequest();
-    const response = await link.renewIntermediate(replica, csr);
-    await accept(response);
-    if (response.roster) acceptRoster(response.roster.sealed, response.roster.chain);
-    log.info({}, 'the next intermediate is here');
-  };
-  const run = async (): Promise<void> => {
-    const backoff = new Backoff({ initialMs: 1000, maxMs: 300_000 }, () => clock.random());
-    let retryAt = 0;
-    while (!stop.signal.aborted) {
-      try {
-        await keys.maintain();
-        if (keys.wantsIntermediate && clock.monotonic() >= retryAt) await renew();
-        if (!keys.wantsIntermediate) {
-          problem = undefined;
-          backoff.reset();
-        }
-      } catch (thrown) {
-        problem = messageOf(thrown);
-        retryAt = clock.monotonic() + backoff.next();
-        if (!stop.signal.aborted) log.warn({ why: problem }, 'cannot renew');
-      }
-      const retry = keys.wantsIntermediate ? [clock.now() + Math.max(0, retryAt - clock.monotonic())] : [];
-      await sleep(clock, pauseUntil(clock.now(), [...keys.due, ...retry]), stop.signal);
-    }
-  };
-  const running = run();
-  return {
-    problem: () => problem,
-    async close(): Promise<void> {
-      stop.abort();
-      await running;
-    },
-  };
+/** A full disk: the agent starts without an identity, says what it waits for, and tries again. */
+async function issueOwn(keys: ClusterKeys, log: Log): Promise<void> {
+  try {
+    await keys.maintain();
+  } catch (thrown) {
+    if (IsthmusError.from(thrown).code !== 'unavailable') throw thrown;
+    log.error({ why: messageOf(thrown) }, 'cannot issue own identities yet');
+  }
 }

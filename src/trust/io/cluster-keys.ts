@@ -1,13 +1,15 @@
 import { IsthmusError, messageOf } from '../../model/error.ts';
-import { clusterTrustDomain, domainId, roleId, type TrustDomain } from '../../model/identity.ts';
-import type { ReplicaName } from '../../model/names.ts';
+import { clusterTrustDomain, domainId, roleId, type SpiffeId, type TrustDomain } from '../../model/identity.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { Sealer } from '../../model/ports/seal.ts';
 import type { Watch } from '../../model/ports/watch.ts';
 import type { KeyId, Svid } from '../../model/trust.ts';
 import { Watchable } from '../../runtime/watchable.ts';
+import type { Issuance } from '../issue/issuance.ts';
 import { renewAt } from '../renewal.ts';
 import { uriNames } from '../verify/svid-profile.ts';
+import { keyIdOf } from '../x509/certificate.ts';
+import { backdateMs } from '../x509/profiles.ts';
 import { caKeyId, readCertificate } from '../x509/read.ts';
 import type { AgentFiles, Intermediates, KeyedCertificate, Membership } from './agent-files.ts';
 import type { IntermediateResponse } from './authority-api.ts';
@@ -20,18 +22,70 @@ export interface ClusterKeysOptions {
   readonly files: AgentFiles;
   readonly membership: Membership;
   readonly clock: Clock;
-  /** Life of the agent's and the gateways' SVIDs in ms. */
-  readonly svidLifeMs?: number;
-  /** How long a new intermediate waits until all members may be expected to know it, in ms. */
-  readonly activationDelayMs: number;
+  /** Longest life of SVIDs in ms; an intermediate that ends sooner is not taken into use. */
+  readonly svidLifeMs: number;
+  /** Longest wait of a new intermediate for the acknowledgements that it is known, in ms. */
+  readonly activationMaxMs: number;
+  /** Who has not acknowledged a roster that lists this key yet; empty: it may sign. */
+  readonly missingAcks: (keyId: KeyId) => readonly string[];
+  readonly onActivated: (activation: Activation) => Promise<void>;
+  /** Puts down what was signed; nothing is handed out before. */
+  readonly record: (issuance: Issuance, who: string) => Promise<void>;
 }
+
+/** A new intermediate begins to sign. */
+export interface Activation {
+  readonly keyId: KeyId;
+  /** Who had not acknowledged it when the wait was over; empty: all had. */
+  readonly missing: readonly string[];
+  /** Why it signs all the same; undefined: nobody is missing. */
+  readonly reason?: string;
+}
+
+/** A leaf to be signed. */
+export interface LeafOrder {
+  readonly profile: 'leaf' | 'seal';
+  readonly id: SpiffeId;
+  /** SubjectPublicKeyInfo, DER. */
+  readonly spki: Uint8Array;
+  /** Default: the longest that this agent grants. */
+  readonly lifeMs?: number;
+  /** Who asked for it, for the journal. */
+  readonly who: string;
+}
+
+/** A signed leaf that is in the journal. */
+export interface IssuedLeaf {
+  /** DER, leaf first, without the anchor. */
+  readonly chain: readonly Uint8Array[];
+  /** Wall clock in ms. */
+  readonly notBefore: number;
+  readonly notAfter: number;
+}
+
+/** An intermediate that waits for its acknowledgements. */
+export interface PendingIntermediate {
+  readonly keyId: KeyId;
+  readonly missing: readonly string[];
+  /** Wall clock in ms at which it signs whoever is missing. */
+  readonly activateAt: number;
+}
+
+/** While an intermediate waits, its acknowledgements are looked at this often, in ms. */
+const ackCheckMs = 250;
 
 /** A request under way. */
 export interface IntermediateRequest {
   /** DER. */
   readonly csr: Uint8Array;
   /** Keeps what was answered. @throws IsthmusError `corrupt`, `conflict` if it cannot be used */
-  readonly accept: (response: IntermediateResponse) => Promise<void>;
+  readonly accept: (response: IntermediateResponse) => Promise<Accepted>;
+}
+
+/** A new intermediate that waits to be known. */
+export interface Accepted {
+  /** About the authority's wall clock in ms when it signed; certificates tell whole seconds. */
+  readonly signedAt: number;
 }
 
 /** A leaf of this replica with the moment of its renewal. */
@@ -69,7 +123,6 @@ export class ClusterKeys {
     }
     const keys = new ClusterKeys(options, stored);
     await keys.#loadSeal();
-    await keys.maintain();
     return keys;
   }
 
@@ -108,21 +161,34 @@ export class ClusterKeys {
     const { pending } = this.#stored;
     const leaves = [this.#agent, this.#seal].flatMap((held) => (held ? [held.renewAt, held.svid.notAfter] : []));
     const now = this.#options.clock.now();
-    return [pending?.activateAt ?? this.#renewIntermediateAt, ...leaves].filter((at) => at > now);
+    const next = pending ? Math.min(pending.activateAt, now + ackCheckMs) : this.#renewIntermediateAt;
+    return [next, ...leaves].filter((at) => at > now);
   }
 
-  /** A leaf for one of this cluster's own roles, chain without the anchor. @throws IsthmusError `unavailable` once the intermediate expired */
-  issueSvid(role: 'gateway' | 'agent', replica: ReplicaName, spki: Uint8Array): readonly Uint8Array[] {
-    return [this.#leaf(role, replica, spki).certificate, this.#issuer.certificate];
+  /** The intermediate that waits; undefined: none does. */
+  get pending(): PendingIntermediate | undefined {
+    const { pending } = this.#stored;
+    if (!pending) return undefined;
+    const keyId = keyIdOfCa(pending);
+    return { keyId, missing: this.#options.missingAcks(keyId), activateAt: pending.activateAt };
+  }
+
+  /** Signs a leaf, with its entry in the journal. @throws IsthmusError `unavailable` once the intermediate expired, or when the journal cannot be written */
+  async issueLeaf(order: LeafOrder): Promise<IssuedLeaf> {
+    const { id, spki, who } = order;
+    const issuer = this.#issuer;
+    const { certificate, serial, notBefore, notAfter } = this.#sign(issuer, order);
+    await this.#options.record({ id, keyId: keyIdOf(spki), issuer: issuer.signer.keyId, serial, notAfter }, who);
+    return { chain: [certificate, issuer.certificate], notBefore, notAfter };
   }
 
   /** Activates, renews and retires what is due. */
   async maintain(): Promise<void> {
     const now = this.#options.clock.now();
     const { pending } = this.#stored;
-    if (pending && (now >= pending.activateAt || now >= this.#issuer.parts.notAfter)) await this.#activate(pending);
+    if (pending) await this.#activateWhenKnown(pending, now);
     await this.#maintainSeal(now);
-    this.#maintainAgent(now);
+    await this.#maintainAgent(now);
   }
 
   /** A request for the next intermediate, with a new key that only `accept` brings into use. */
@@ -141,10 +207,31 @@ export class ClusterKeys {
         if (read.notAfter <= this.#issuer.parts.notAfter) {
           throw new IsthmusError('conflict', 'The authority answered with an intermediate that ends no later');
         }
-        const activateAt = this.#options.clock.now() + this.#options.activationDelayMs;
+        const { clock, svidLifeMs, activationMaxMs } = this.#options;
+        const now = clock.now();
+        if (read.notAfter - now < svidLifeMs) {
+          const ends = new Date(read.notAfter).toISOString();
+          throw new IsthmusError(
+            'conflict',
+            `The new intermediate ends at ${ends}, before a leaf of ${svidLifeMs} ms could`,
+          );
+        }
+        const activateAt = now + activationMaxMs;
         await this.#store({ version: 1, active: this.#stored.active, pending: { certificate, keyPem, activateAt } });
+        return { signedAt: read.notBefore + backdateMs };
       },
     };
+  }
+
+  /** Peers refuse what a key signs until their roster lists it: hence it waits for their word that it does. */
+  async #activateWhenKnown(pending: KeyedCertificate & { readonly activateAt: number }, now: number): Promise<void> {
+    const keyId = keyIdOfCa(pending);
+    const missing = this.#options.missingAcks(keyId);
+    const reason = this.#issuer.parts.notAfter <= now ? 'the present one has expired' : 'the longest wait is over';
+    const late = now >= pending.activateAt || this.#issuer.parts.notAfter <= now;
+    if (missing.length > 0 && !late) return;
+    await this.#activate(pending);
+    await this.#options.onActivated({ keyId, missing, ...(missing.length > 0 && { reason }) });
   }
 
   async #activate({ certificate, keyPem }: KeyedCertificate): Promise<void> {
@@ -167,29 +254,27 @@ export class ClusterKeys {
     this.#stored = next;
   }
 
-  #leaf(role: 'gateway' | 'agent' | 'seal', replica: ReplicaName, spki: Uint8Array): Issued {
+  #sign(issuer: Issuer, { profile, id, spki, lifeMs }: LeafOrder): Issued {
     const { clock, svidLifeMs } = this.#options;
     try {
-      return issue(this.#issuer, {
-        profile: role === 'seal' ? 'seal' : 'leaf',
-        uri: roleId(this.#domain, role, replica),
+      return issue(issuer, {
+        profile,
+        uri: id,
         spki,
         now: clock.now(),
-        ...(svidLifeMs !== undefined && role !== 'seal' && { lifeMs: svidLifeMs }),
+        ...(profile === 'leaf' && { lifeMs: Math.min(lifeMs ?? svidLifeMs, svidLifeMs) }),
       });
     } catch (thrown) {
-      throw new IsthmusError('unavailable', `Cannot issue for ${role} ${replica}: ${messageOf(thrown)}`, {
-        cause: thrown,
-      });
+      throw new IsthmusError('unavailable', `Cannot issue for ${id}: ${messageOf(thrown)}`, { cause: thrown });
     }
   }
 
-  #own(role: 'agent' | 'seal'): Held {
-    const { replica } = this.#options.membership;
+  async #own(role: 'agent' | 'seal'): Promise<Held> {
     const keyPem = generateKeyPem();
-    const { certificate, notBefore, notAfter } = this.#leaf(role, replica, signerOf(keyPem).spki);
-    const chain = [certificate, this.#issuer.certificate];
-    return this.#hold({ id: roleId(this.#domain, role, replica), chain, keyPem, notBefore, notAfter });
+    const id = roleId(this.#domain, role, this.#options.membership.replica);
+    const profile = role === 'seal' ? 'seal' : 'leaf';
+    const issued = await this.issueLeaf({ profile, id, spki: signerOf(keyPem).spki, who: 'this agent itself' });
+    return this.#hold({ id, keyPem, ...issued });
   }
 
   #hold(svid: Svid): Held {
@@ -207,15 +292,15 @@ export class ClusterKeys {
     return now + 1000 < this.#issuer.parts.notAfter;
   }
 
-  #maintainAgent(now: number): void {
-    if (this.#isDue(this.#agent, now) && this.#canIssue(now)) this.#agent = this.#own('agent');
+  async #maintainAgent(now: number): Promise<void> {
+    if (this.#isDue(this.#agent, now) && this.#canIssue(now)) this.#agent = await this.#own('agent');
     const svid = this.#agent?.svid;
     this.#agentSvid.set(svid && now <= svid.notAfter ? svid : undefined);
   }
 
   async #maintainSeal(now: number): Promise<void> {
     if (this.#isDue(this.#seal, now) && this.#canIssue(now)) {
-      const held = this.#own('seal');
+      const held = await this.#own('seal');
       const { chain, keyPem } = held.svid;
       await this.#options.files.seal.write({ version: 1, chain: chain.map(toBase64), keyPem });
       this.#seal = held;
@@ -239,6 +324,10 @@ export class ClusterKeys {
   #renewalOf({ certificate }: KeyedCertificate): number {
     return renewAt(readCertificate(certificate), this.#options.clock.random());
   }
+}
+
+function keyIdOfCa({ certificate }: KeyedCertificate): KeyId {
+  return keyIdOf(readCertificate(certificate).spki);
 }
 
 function issuerFrom({ certificate, keyPem }: KeyedCertificate): Issuer {
