@@ -112,6 +112,8 @@ export interface DrainRecord {
   readonly overMs: number;
   /** Wall clock of the issuer in ms. */
   readonly issuedAt: number;
+  /** 0 to 1: the part of its share that it had at `issuedAt`. Absent: all of it before a drain, none before its end. */
+  readonly from?: number;
   /** Who gave it, for people. */
   readonly by: string;
 }
@@ -124,8 +126,17 @@ export interface PolicyRecord {
   readonly name: string;
   /** As written; its type says what it means. */
   readonly spec: Readonly<Record<string, unknown>>;
-  /** Wall clock of the publisher in ms. */
+  /** Wall clock of the publisher in ms; grows with each version. */
   readonly issuedAt: number;
+  /** The same of its first version: the older of two equals wins. Absent: `issuedAt`. */
+  readonly createdAt?: number;
+}
+
+/** Which policies a cluster has in force. Key: `applied/policies`. */
+export interface AppliedRecord {
+  readonly kind: 'applied';
+  /** `<publisher>/<type>/<namespace, or ->/<name>` → `issuedAt` of the version in force. */
+  readonly policies: Readonly<Record<string, number>>;
 }
 
 /** Private to its cluster: where its gateways listen for one import, for standbys to adopt. Key: `import/<service>`. */
@@ -143,6 +154,7 @@ export type ClusterRecord =
   | LinkRecord
   | DrainRecord
   | PolicyRecord
+  | AppliedRecord
   | ImportRecord;
 
 /** The key of a record inside its cluster's partition. */
@@ -165,6 +177,8 @@ export function recordKeyOf(record: ClusterRecord): RecordKey {
       return `drain/${record.target.cluster}${record.target.gateway === undefined ? '' : `/${record.target.gateway}`}`;
     case 'policy':
       return `policy/${record.type}/${record.namespace ?? '-'}/${record.name}`;
+    case 'applied':
+      return 'applied/policies';
     case 'import':
       return `import/${record.service}`;
   }

@@ -100,6 +100,7 @@ const drainSchema = z.looseObject({
   state: z.enum(['drained', 'active']),
   overMs: z.number().int().min(0).max(86_400_000),
   issuedAt: time,
+  from: z.number().min(0).max(1).optional(),
   by: text,
 });
 
@@ -113,6 +114,12 @@ const policySchema = z.looseObject({
   name: keyPart,
   spec: z.record(z.string(), z.unknown()),
   issuedAt: time,
+  createdAt: time.optional(),
+});
+
+const appliedSchema = z.looseObject({
+  kind: z.literal('applied'),
+  policies: z.record(z.string().max(maxRecordKeyLength), time),
 });
 
 const importSchema = z.looseObject({
@@ -130,6 +137,7 @@ const schemas = [
   linkSchema,
   drainSchema,
   policySchema,
+  appliedSchema,
   importSchema,
 ] as const;
 const recordSchema = z.discriminatedUnion('kind', schemas);

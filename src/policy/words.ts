@@ -1,0 +1,72 @@
+import { z } from 'zod';
+import { parseSpiffeId, parseTrustDomain, type TrustDomain } from '../model/identity.ts';
+import { type ClusterName, parseClusterName, parseServiceKey } from '../model/names.ts';
+import { formatDuration, parseDuration } from '../runtime/duration.ts';
+import { fromText } from '../wire/schema.ts';
+
+/** Values that policies are made of. */
+
+const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+
+/** RFC 1123 label: a namespace, a service's or a policy's name. */
+export function nameWord(what: string): z.ZodType<string> {
+  return fromText(`${what} of 1 to 63 of a-z, 0-9 and '-'`, (value) => (label.test(value) ? value : undefined));
+}
+
+export const cluster: z.ZodType<ClusterName> = fromText(`a cluster name, such as 'east'`, parseClusterName);
+
+export const trustDomain: z.ZodType<TrustDomain> = fromText(
+  `a trust domain, such as 'east.mesh.example'`,
+  parseTrustDomain,
+);
+
+/** A duration between two bounds, both in ms and inclusive. */
+export function duration(minMs: number, maxMs: number): z.ZodType<number> {
+  return fromText(
+    `a duration such as '250ms', '30s' or '5m', from ${formatDuration(minMs)} to ${formatDuration(maxMs)}`,
+    (value) => {
+      const ms = parseDuration(value);
+      return ms !== undefined && ms >= minMs && ms <= maxMs ? ms : undefined;
+    },
+  );
+}
+
+/** `<namespace>/<service account>`; service accounts may have dots (RFC 1123 subdomain). */
+export const serviceAccount: z.ZodType<string> = fromText(
+  `a service account as <namespace>/<name>, such as 'shop/web'`,
+  (value) => {
+    const [namespace = '', name = '', ...more] = value.split('/');
+    return more.length === 0 && label.test(namespace) && /^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/.test(name)
+      ? value
+      : undefined;
+  },
+);
+
+/** A SPIFFE ID, or one that ends in `/*`. */
+export const idPattern: z.ZodType<string> = fromText(
+  `a SPIFFE ID, such as 'spiffe://east.mesh.example/ns/shop/sa/web', or one that ends in '/*'`,
+  (value) => {
+    parseSpiffeId(value.endsWith('/*') ? value.slice(0, -2) : value);
+    return value;
+  },
+);
+
+/** The name of a service in the policy's namespace. */
+export const serviceName: z.ZodType<string> = fromText(
+  `the name of a service of the policy's own namespace, such as 'web'`,
+  (value) => {
+    parseServiceKey(`x/${value}`);
+    return value;
+  },
+);
+
+const maxLabels = 16;
+
+/** At least one label with its value. */
+export const labels: z.ZodType<Readonly<Record<string, string>>> = z
+  .record(
+    z.string().regex(/^[a-zA-Z0-9]([-_.a-zA-Z0-9/]{0,315}[a-zA-Z0-9])?$/, 'must be a label key'),
+    z.string().max(253),
+  )
+  .refine((given) => Object.keys(given).length > 0, 'must name at least one label: leave it out instead')
+  .refine((given) => Object.keys(given).length <= maxLabels, `must name at most ${maxLabels} labels`);
