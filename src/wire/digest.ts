@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 
-const bucketCount = 256;
+/** Buckets of every digest. */
+export const bucketCount = 256;
 
 function sha256(...parts: readonly (Uint8Array | string)[]): Buffer {
   const hash = createHash('sha256');
@@ -54,9 +55,19 @@ export class MapDigest {
     this.#size -= 1;
   }
 
-  /** Lower-case hex of one bucket, for anti-entropy. */
-  bucket(index: number): string {
-    return this.#bucket(index).toString('hex');
+  /** The digest of one bucket; undefined = nothing is in it. */
+  bucket(index: number): Uint8Array | undefined {
+    return this.#entries[index]?.size === 0 ? undefined : this.#bucket(index);
+  }
+
+  /** All buckets with something in them. */
+  buckets(): ReadonlyMap<number, Uint8Array> {
+    const filled = new Map<number, Uint8Array>();
+    for (let index = 0; index < bucketCount; index += 1) {
+      const digest = this.bucket(index);
+      if (digest) filled.set(index, digest);
+    }
+    return filled;
   }
 
   /** Lower-case hex over all buckets. */
@@ -99,8 +110,17 @@ function fill<T>(value: T): T[] {
   return Array.from({ length: bucketCount }, () => value);
 }
 
-function bucketOf(key: string): number {
+/** The bucket into which a key falls, 0 to 255. */
+export function bucketOf(key: string): number {
   return sha256(key)[0] as number;
+}
+
+const emptyBucket = sha256();
+
+/** `MapDigest.whole` from its filled buckets: shows that a list of them is the one that was signed. */
+export function wholeOf(buckets: ReadonlyMap<number, Uint8Array>): string {
+  const all = Array.from({ length: bucketCount }, (_, index) => buckets.get(index) ?? emptyBucket);
+  return sha256(...all).toString('hex');
 }
 
 /** Digest of a whole map at once. */

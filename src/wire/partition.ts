@@ -11,6 +11,8 @@ import { maxRecordBytes, maxRecordKeyLength } from './record.ts';
 
 /** A partition with more records than this is refused by readers. */
 export const maxPartitionRecords = 20_000;
+/** Keys and values of a partition together; a larger one is not read from the hub. */
+export const maxPartitionBytes: number = 64 << 20;
 /** Operations of one delta; a writer with more to say writes a snapshot. */
 export const maxDeltaOps = 1000;
 /** Encoded size of one delta; a writer with more to say writes a snapshot. */
@@ -56,6 +58,8 @@ export interface PartitionLease {
   readonly sequence: number;
   /** Writer's wall clock in ms. */
   readonly at: number;
+  /** The writer leaves the federation: no further renewal is to be expected. */
+  readonly released?: true;
 }
 
 const cluster = z.string().min(1).max(63);
@@ -85,7 +89,14 @@ const deltaSchema = z.object({
   digest,
 });
 
-const leaseSchema = z.object({ v: z.literal(version), cluster, epoch: whole, sequence: whole, at: whole });
+const leaseSchema = z.object({
+  v: z.literal(version),
+  cluster,
+  epoch: whole,
+  sequence: whole,
+  at: whole,
+  released: z.literal(true).exactOptional(),
+});
 
 export function encodeHead(head: PartitionHead): Uint8Array {
   return Buffer.from(canonicalJson({ v: version, ...head }));

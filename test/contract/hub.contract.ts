@@ -140,6 +140,54 @@ export function hubContract(name: string, open: () => Promise<HubUnderTest>): vo
     assert.deepEqual(await hub.readDeltas('east', lastId, 10), { entries: [], gap: true });
   });
 
+  it('readIndex: tells buckets, keys and where the log ends; readRecords fetches some of them', async (hub, other) => {
+    const empty = { head: undefined, buckets: new Map(), keys: [], lastId: undefined };
+    assert.deepEqual(await hub.readIndex('east'), empty);
+    assert.deepEqual(await hub.readRecords('east', ['a']), new Map());
+    const records = new Map([
+      ['a', bytes('1')],
+      ['b', binary],
+    ]);
+    const first = new Map([
+      [0, bytes('d0')],
+      [255, binary],
+    ]);
+    await hub.commit('east', commitOf({ records, buckets: first, snapshot: true }));
+    const second = { expectedHead: bytes('head-1'), head: bytes('head-2'), delta: bytes('d') };
+    const changes = new Map([
+      [0, undefined],
+      [16, bytes('d16')],
+    ]);
+    await hub.commit('east', commitOf({ ...second, buckets: changes }));
+    const index = await other.readIndex('east');
+    assert.equal(Buffer.from(index.head ?? []).toString(), 'head-2');
+    assert.deepEqual(
+      new Map([...index.buckets].map(([at, digest]) => [at, Buffer.from(digest)])),
+      new Map([
+        [255, binary],
+        [16, Buffer.from('d16')],
+      ]),
+    );
+    assert.deepEqual([...index.keys].toSorted(), ['a', 'b']);
+    assert.equal(index.lastId, (await other.readSnapshot('east')).lastId);
+    assert.notEqual(index.lastId, undefined);
+    const found = await other.readRecords('east', ['b', 'none']);
+    assert.deepEqual([...found.keys()], ['b']);
+    assert.deepEqual(Buffer.from(found.get('b') ?? []), binary);
+  });
+
+  it('a commit that says nothing of buckets, or replaces everything, leaves none of the old ones', async (hub) => {
+    const buckets = new Map([[1, bytes('x')]]);
+    await hub.commit('east', commitOf({ buckets }));
+    await hub.commit('east', commitOf({ expectedHead: bytes('head-1'), head: bytes('head-2') }));
+    assert.equal((await hub.readIndex('east')).buckets.size, 0);
+    await hub.commit('east', commitOf({ expectedHead: bytes('head-2'), head: bytes('head-3'), buckets }));
+    const other = new Map([[2, bytes('y')]]);
+    const next = { expectedHead: bytes('head-3'), head: bytes('head-4'), snapshot: true, buckets: other };
+    await hub.commit('east', commitOf(next));
+    assert.deepEqual([...(await hub.readIndex('east')).buckets.keys()], [2]);
+  });
+
   it('readDeltas: continues after an id, in order, up to the limit', async (hub) => {
     let expectedHead: Uint8Array | undefined;
     for (let index = 1; index <= 5; index += 1) {

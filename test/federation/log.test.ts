@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { absentRetentionMs, expireAbsent } from '../../src/federation/log/belief.ts';
 import {
-  absentRetentionMs,
   type Applied,
   applyDelta,
   applySnapshot,
-  expireAbsent,
   type PartitionState,
 } from '../../src/federation/log/partition-state.ts';
 import {

@@ -181,6 +181,8 @@ test('openRedisHub: a full Redis is exhausted, a missing permission denied', asy
   const west = openRedisHub({ url: redis.url, username: 'west', password: 'pw', clock, log: quietLog() });
   try {
     await assert.rejects(hub.commit('east', commit), { code: 'exhausted' });
+    await assert.rejects(hub.commit('east', { ...commit, snapshot: true }), { code: 'exhausted' });
+    assert.equal(await admin.dbsize(), 0);
     await admin.config('SET', 'maxmemory', '0');
     await assert.rejects(west.commit('east', commit), { code: 'denied' });
     assert.deepEqual(await west.commit('west', commit), { ok: true });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { digestOf, MapDigest } from '../../src/wire/digest.ts';
+import { bucketOf, digestOf, MapDigest, wholeOf } from '../../src/wire/digest.ts';
 
 const sha256 = (...parts: readonly (Uint8Array | string)[]): Buffer => {
   const hash = createHash('sha256');
@@ -112,10 +112,25 @@ test('MapDigest: order of insertion plays no part, any byte of key or value does
 
 test('MapDigest: a bucket changes with its own keys only', () => {
   const digest = new MapDigest();
-  const bucketOf = (key: string): number => sha256(key)[0] as number;
   digest.set('a', Buffer.from('1'));
-  const others = Array.from({ length: 256 }, (_, index) => digest.bucket(index));
+  const before = digest.buckets();
   digest.set('a', Buffer.from('2'));
-  const changed = others.flatMap((before, index) => (digest.bucket(index) === before ? [] : [index]));
-  assert.deepEqual(changed, [bucketOf('a')]);
+  assert.deepEqual([...before.keys()], [sha256('a')[0]]);
+  assert.deepEqual([...digest.buckets().keys()], [bucketOf('a')]);
+  assert.notDeepEqual(digest.bucket(bucketOf('a')), before.get(bucketOf('a')));
+  digest.delete('a');
+  assert.equal(digest.bucket(bucketOf('a')), undefined);
+});
+
+test('wholeOf: the filled buckets give the digest of the whole, and of nothing else', () => {
+  fc.assert(
+    fc.property(fc.dictionary(fc.string(), fc.uint8Array({ maxLength: 4 })), (object) => {
+      const digest = new MapDigest();
+      for (const [key, value] of Object.entries(object)) digest.set(key, value);
+      const buckets = new Map(digest.buckets());
+      assert.equal(wholeOf(buckets), digest.whole);
+      buckets.set(7, Buffer.alloc(32, 1));
+      assert.notEqual(wholeOf(buckets), digest.whole);
+    }),
+  );
 });

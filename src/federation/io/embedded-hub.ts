@@ -1,6 +1,15 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { IsthmusError } from '../../model/error.ts';
-import type { Commit, CommitResult, Deltas, Hub, LogEntry, Partition, Snapshot } from '../../model/ports/hub.ts';
+import type {
+  Commit,
+  CommitResult,
+  Deltas,
+  Hub,
+  LogEntry,
+  Partition,
+  PartitionIndex,
+  Snapshot,
+} from '../../model/ports/hub.ts';
 import type { RecordKey } from '../../model/record.ts';
 
 /** Deltas a partition's log holds; who is further behind takes a snapshot. */
@@ -17,6 +26,7 @@ interface Lease {
 interface Store {
   head: Uint8Array | undefined;
   records: Map<RecordKey, Uint8Array>;
+  buckets: Map<number, Uint8Array>;
   log: LogEntry[];
   readonly chains: Map<string, Uint8Array>;
   lease: Lease | undefined;
@@ -45,10 +55,9 @@ class EmbeddedHub implements Hub {
       store.records = new Map();
       store.log = [];
     }
-    for (const [key, value] of commit.records) {
-      if (value === undefined) store.records.delete(key);
-      else store.records.set(key, Buffer.from(value));
-    }
+    if (commit.snapshot || !commit.buckets) store.buckets = new Map();
+    assign(store.records, commit.records);
+    assign(store.buckets, commit.buckets ?? []);
     store.head = Buffer.from(commit.head);
     if (commit.delta && !commit.snapshot) {
       this.#lastId += 1;
@@ -68,6 +77,28 @@ class EmbeddedHub implements Hub {
     await this.#turn();
     const store = this.#partitions.get(partition);
     return { head: store?.head, records: new Map(store?.records), lastId: store?.log.at(-1)?.id };
+  }
+
+  async readIndex(partition: Partition): Promise<PartitionIndex> {
+    await this.#turn();
+    const store = this.#partitions.get(partition);
+    return {
+      head: store?.head,
+      buckets: new Map(store?.buckets),
+      keys: [...(store?.records.keys() ?? [])],
+      lastId: store?.log.at(-1)?.id,
+    };
+  }
+
+  async readRecords(partition: Partition, keys: readonly RecordKey[]): Promise<ReadonlyMap<RecordKey, Uint8Array>> {
+    await this.#turn();
+    const records = this.#partitions.get(partition)?.records;
+    return new Map(
+      keys.flatMap((key) => {
+        const value = records?.get(key);
+        return value ? [[key, value] as const] : [];
+      }),
+    );
   }
 
   async readDeltas(partition: Partition, afterId: string | undefined, limit: number): Promise<Deltas> {
@@ -127,7 +158,7 @@ class EmbeddedHub implements Hub {
   #store(partition: Partition): Store {
     let store = this.#partitions.get(partition);
     if (!store) {
-      store = { head: undefined, records: new Map(), log: [], chains: new Map(), lease: undefined };
+      store = { head: undefined, records: new Map(), buckets: new Map(), log: [], chains: new Map(), lease: undefined };
       this.#partitions.set(partition, store);
     }
     return store;
@@ -137,6 +168,14 @@ class EmbeddedHub implements Hub {
     setImmediate(() => {
       for (const listener of this.#listeners) listener(hint);
     });
+  }
+}
+
+/** Copies what is given; undefined removes. */
+function assign<Key>(to: Map<Key, Uint8Array>, changes: Iterable<readonly [Key, Uint8Array | undefined]>): void {
+  for (const [key, value] of changes) {
+    if (value === undefined) to.delete(key);
+    else to.set(key, Buffer.from(value));
   }
 }
 

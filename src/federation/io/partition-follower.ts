@@ -6,12 +6,12 @@ import type { Hub, Snapshot } from '../../model/ports/hub.ts';
 import type { SealKind, SealVerifier } from '../../model/ports/seal.ts';
 import { decodeDelta, decodeHead, decodeLease, type PartitionDelta } from '../../wire/partition.ts';
 import { freshnessOf, type LivenessTimings } from '../liveness/freshness.ts';
+import { expireAbsent } from '../log/belief.ts';
 import {
   type Applied,
   applyDelta,
   applySnapshot,
   compareVersions,
-  expireAbsent,
   type LogRefusal,
   type PartitionState,
   type Version,

@@ -8,7 +8,8 @@ import type { ClusterRecord, RecordKey } from '../../model/record.ts';
 import { ensurePrivateDir, readFileIfPresent } from '../../runtime/io/files.ts';
 import { MapDigest } from '../../wire/digest.ts';
 import { decodeRecord } from '../../wire/record.ts';
-import type { KeptRecord, PartitionState } from '../log/partition-state.ts';
+import type { KeptRecord } from '../log/belief.ts';
+import type { PartitionState } from '../log/partition-state.ts';
 
 /** What a reader keeps of another cluster over a restart: its last good state, and how far its lease had come. */
 export interface StoredPartition {
@@ -29,7 +30,7 @@ const schema = z.object({
   lease: z.object({ epoch: whole, sequence: whole }).optional(),
   values: z.array(z.tuple([z.string(), z.base64()])),
   kept: z.array(
-    z.object({ key: z.string(), bytes: z.base64(), why: z.enum(['refused', 'absent']), since: z.number() }),
+    z.object({ key: z.string(), bytes: z.base64(), why: z.enum(['refused', 'absent', 'held']), since: z.number() }),
   ),
 });
 
@@ -97,7 +98,7 @@ function decodePartition(cluster: ClusterName, bytes: Uint8Array): StoredPartiti
     digest.set(key, value);
     const decoded = decodeRecord(key, value);
     if (decoded.ok) records.set(key, decoded.record);
-    else refused.set(key, decoded.detail);
+    else if (!decoded.unknown) refused.set(key, decoded.detail);
   }
   const kept = new Map<RecordKey, KeptRecord>();
   for (const { key, bytes: text, why, since } of stored.kept) {

@@ -3,8 +3,15 @@ import type { ClusterName } from '../../model/names.ts';
 import type { Commit } from '../../model/ports/hub.ts';
 import type { Sealer } from '../../model/ports/seal.ts';
 import type { RecordKey } from '../../model/record.ts';
-import { MapDigest } from '../../wire/digest.ts';
-import { encodeDelta, encodeHead, maxDeltaBytes, maxDeltaOps, maxPartitionRecords } from '../../wire/partition.ts';
+import { bucketOf, MapDigest } from '../../wire/digest.ts';
+import {
+  encodeDelta,
+  encodeHead,
+  maxDeltaBytes,
+  maxDeltaOps,
+  maxPartitionBytes,
+  maxPartitionRecords,
+} from '../../wire/partition.ts';
 import { formatHint } from '../hint.ts';
 import { type Holdings, operations } from '../log/writer-plan.ts';
 
@@ -47,12 +54,7 @@ export function sealStep(from: Committed, holdings: Holdings, sealing: Sealing):
   const { cluster, sealer, now } = sealing;
   const ops = operations(from.values, holdings);
   if (ops.size === 0 && from.chain?.id === sealer.chainId) return undefined;
-  if (holdings.size > maxPartitionRecords) {
-    throw new IsthmusError(
-      'exhausted',
-      `A cluster may publish ${maxPartitionRecords} records: there are ${holdings.size}`,
-    );
-  }
+  requireRoom(holdings);
   const { epoch } = from;
   const revision = from.revision + 1;
   const digest = from.digest.clone();
@@ -73,10 +75,24 @@ export function sealStep(from: Committed, holdings: Holdings, sealing: Sealing):
     const payload = encodeDelta({ cluster, epoch, previous: from.revision, revision, ops, digest: digest.whole });
     if (payload.length <= maxDeltaBytes) {
       const delta = sealer.seal('delta', payload);
-      return { commit: { expectedHead: from.head, head, records: ops, snapshot: false, delta, hint }, next };
+      const touched = new Set([...ops.keys()].map(bucketOf));
+      const buckets = new Map([...touched].map((index) => [index, digest.bucket(index)] as const));
+      return { commit: { expectedHead: from.head, head, records: ops, buckets, snapshot: false, delta, hint }, next };
     }
   }
-  return { commit: { expectedHead: from.head, head, records: values, snapshot: true, delta: undefined, hint }, next };
+  return { commit: whole({ ...next, head }, from.head, hint), next };
+}
+
+/** @throws IsthmusError `exhausted` */
+function requireRoom(holdings: Holdings): void {
+  let bytes = 0;
+  for (const [key, holding] of holdings) bytes += key.length + holding.bytes.length;
+  if (holdings.size <= maxPartitionRecords && bytes <= maxPartitionBytes) return;
+  throw new IsthmusError(
+    'exhausted',
+    `A cluster may publish ${maxPartitionRecords} records of ${maxPartitionBytes} bytes in all: ` +
+      `there are ${holdings.size} of ${bytes}`,
+  );
 }
 
 /** Brings a hub that holds something else under `found` to `state`, with the very head that was sealed for it. */
@@ -85,10 +101,13 @@ export function repair(
   state: Committed & { readonly head: Uint8Array },
   found: Uint8Array | undefined,
 ): Pending {
-  const { epoch, revision, head, values } = state;
-  const hint = formatHint({ partition: cluster, epoch, revision });
-  return {
-    commit: { expectedHead: found, head, records: values, snapshot: true, delta: undefined, hint },
-    next: state,
-  };
+  const { epoch, revision } = state;
+  return { commit: whole(state, found, formatHint({ partition: cluster, epoch, revision })), next: state };
+}
+
+/** Replaces all that the partition holds under the head `found`. */
+function whole(state: Committed & { readonly head: Uint8Array }, found: Uint8Array | undefined, hint: string): Commit {
+  const { head, values, digest } = state;
+  const buckets = digest.buckets();
+  return { expectedHead: found, head, records: values, buckets, snapshot: true, delta: undefined, hint };
 }

@@ -1,6 +1,6 @@
 import { messageOf } from '../../model/error.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
-import type { Hub } from '../../model/ports/hub.ts';
+import { authorityPartition as partition, type Hub } from '../../model/ports/hub.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { bundlesRecordKey } from '../../wire/bundle.ts';
 import { decodeSeal } from '../../wire/seal.ts';
@@ -20,9 +20,6 @@ export interface RosterReaderOptions {
   /** Mean time between two looks, in ms. Default 5000, jittered by a quarter. */
   readonly pollMs?: number;
 }
-
-/** The authority's partition; its head is the sealed roster. */
-const partition = 'authority';
 
 /** Passes on each roster that turns up in the hub, once, and the bundles with it. The result ends it. */
 export function startRosterReader(options: RosterReaderOptions): { close(): Promise<void> } {

@@ -1,35 +1,16 @@
 import type { ClusterName } from '../../model/names.ts';
-import type { ClusterRecord, RecordKey } from '../../model/record.ts';
+import type { RecordKey } from '../../model/record.ts';
 import { MapDigest } from '../../wire/digest.ts';
 import type { PartitionDelta, PartitionHead } from '../../wire/partition.ts';
-import { decodeRecord } from '../../wire/record.ts';
+import { type Belief, believe } from './belief.ts';
 
-/**
- * A reader's copy of one cluster's partition: what the hub holds, and what is believed of it. Both differ where a
- * record does not decode or has vanished without its owner's tombstone; there the last good record stays. Immutable:
- * applying gives a new state or the reason why not, never a part.
- */
-export interface PartitionState {
+/** A reader's copy of one cluster's partition. Immutable: applying gives a new state or the reason why not, never a part. */
+export interface PartitionState extends Belief {
   readonly cluster: ClusterName;
   readonly epoch: number;
   readonly revision: number;
-  /** The exact bytes in the hub, over which digests are computed. */
-  readonly values: ReadonlyMap<RecordKey, Uint8Array>;
   /** Digest of `values`; never written to once it is here. */
   readonly digest: MapDigest;
-  /** What is believed: decoded values and kept records. */
-  readonly records: ReadonlyMap<RecordKey, ClusterRecord>;
-  /** Last good records that `values` does not bear out (any more). */
-  readonly kept: ReadonlyMap<RecordKey, KeptRecord>;
-  /** Values that do not decode, and why. */
-  readonly refused: ReadonlyMap<RecordKey, string>;
-}
-
-export interface KeptRecord {
-  readonly bytes: Uint8Array;
-  readonly why: 'refused' | 'absent';
-  /** Reader's wall clock in ms. */
-  readonly since: number;
 }
 
 /**
@@ -45,12 +26,6 @@ export type LogRefusal = 'foreign' | 'gap' | 'rollback' | 'equivocation' | 'dige
 export type Applied =
   | { readonly ok: true; readonly state: PartitionState }
   | { readonly ok: false; readonly reason: LogRefusal; readonly detail: string };
-
-/**
- * An export that vanishes without a tombstone is kept for so long: as long as owners keep tombstones, so that a reader
- * which slept through one does not keep the ghost for ever.
- */
-export const absentRetentionMs = 86_400_000;
 
 function refuse(reason: LogRefusal, detail: string): Applied {
   return { ok: false, reason, detail };
@@ -79,7 +54,7 @@ export function applySnapshot(
   }
   const touched = new Set([...values.keys(), ...(held?.records.keys() ?? [])]);
   const { epoch, revision } = head;
-  return { ok: true, state: believe(held, { cluster, epoch, revision, values, digest }, { touched, now }) };
+  return { ok: true, state: { cluster, epoch, revision, digest, ...believe(held, values, { touched, now }) } };
 }
 
 /** One step forward. A delta that is already contained leaves the state as it is. */
@@ -108,21 +83,8 @@ export function applyDelta(held: PartitionState, delta: PartitionDelta, now: num
   }
   const { cluster } = held;
   const { epoch, revision } = delta;
-  const next = { cluster, epoch, revision, values, digest };
-  return { ok: true, state: believe(held, next, { touched: new Set(delta.ops.keys()), now }) };
-}
-
-/** Drops exports that have been absent for longer than tombstones are kept. The same state when there is none. */
-export function expireAbsent(state: PartitionState, now: number): PartitionState {
-  const gone = [...state.kept].filter(([, kept]) => kept.why === 'absent' && now - kept.since >= absentRetentionMs);
-  if (gone.length === 0) return state;
-  const records = new Map(state.records);
-  const kept = new Map(state.kept);
-  for (const [key] of gone) {
-    records.delete(key);
-    kept.delete(key);
-  }
-  return { ...state, records, kept };
+  const belief = believe(held, values, { touched: new Set(delta.ops.keys()), now });
+  return { ok: true, state: { cluster, epoch, revision, digest, ...belief } };
 }
 
 /** Negative when `a` is older than `b`. */
@@ -142,49 +104,4 @@ function versionOf(version: Version): string {
 
 function equivocation(version: Version): Applied {
   return refuse('equivocation', `${versionOf(version)} was signed twice with different content`);
-}
-
-type Facts = Pick<PartitionState, 'cluster' | 'epoch' | 'revision' | 'values' | 'digest'>;
-type Change = { readonly touched: ReadonlySet<RecordKey>; readonly now: number };
-
-/** Derives what is believed from what the hub holds, looking only at touched keys. */
-function believe(held: PartitionState | undefined, facts: Facts, change: Change): PartitionState {
-  if (held && change.touched.size === 0) return { ...held, ...facts };
-  const records = new Map(held?.records);
-  const kept = new Map(held?.kept);
-  const refused = new Map(held?.refused);
-  for (const key of change.touched) {
-    const value = facts.values.get(key);
-    const before = held?.values.get(key);
-    if (value && before && Buffer.compare(value, before) === 0) continue;
-    refused.delete(key);
-    const decoded = value && decodeRecord(key, value);
-    if (decoded?.ok) {
-      records.set(key, decoded.record);
-      kept.delete(key);
-      continue;
-    }
-    if (decoded) refused.set(key, decoded.detail);
-    const good = lastGood(held, key);
-    if (good && (decoded || good.record.kind === 'export')) {
-      kept.set(key, {
-        bytes: good.bytes,
-        why: decoded ? 'refused' : 'absent',
-        since: held?.kept.get(key)?.since ?? change.now,
-      });
-    } else {
-      records.delete(key);
-      kept.delete(key);
-    }
-  }
-  return { ...facts, records, kept, refused };
-}
-
-function lastGood(
-  held: PartitionState | undefined,
-  key: RecordKey,
-): { readonly record: ClusterRecord; readonly bytes: Uint8Array } | undefined {
-  const record = held?.records.get(key);
-  const bytes = held?.kept.get(key)?.bytes ?? held?.values.get(key);
-  return record && bytes ? { record, bytes } : undefined;
 }

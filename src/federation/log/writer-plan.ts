@@ -1,5 +1,6 @@
 import type { ClusterRecord, ExportRecord, RecordKey } from '../../model/record.ts';
 import { decodeRecord, encodeRecord } from '../../wire/record.ts';
+import { burstOf, defaultGuard } from '../guard/burst.ts';
 
 /** Tombstones stay for so long that every reader has seen them. */
 export const tombstoneRetentionMs = 86_400_000;
@@ -12,10 +13,19 @@ export interface Holding {
 
 export type Holdings = ReadonlyMap<RecordKey, Holding>;
 
+/** Exports whose deletion waits for somebody to say that it is meant → the wall clock in ms since when. */
+export type HeldBack = ReadonlyMap<RecordKey, number>;
+
 export interface Wish {
   readonly desired: ReadonlyMap<RecordKey, ClusterRecord>;
   /** False: the sources were not all read yet, so what is missing may still come and nothing is deleted. */
   readonly synced: boolean;
+  /** All deletions are meant. Default false. */
+  readonly bulk?: boolean;
+  /** Deletions held back so far. Default none. */
+  readonly heldBack?: HeldBack;
+  /** Of these, what somebody has said is meant. Default none. */
+  readonly accepted?: ReadonlySet<RecordKey>;
   /** Writer's wall clock in ms. */
   readonly now: number;
 }
@@ -25,11 +35,14 @@ export interface Plan {
   readonly holdings: Holdings;
   /** Desired records that cannot be written, and why; what was held under their key stays. */
   readonly refused: ReadonlyMap<RecordKey, string>;
+  /** The very map that was given when nothing changes. */
+  readonly heldBack: HeldBack;
 }
 
 /**
  * What the partition should hold next. An unchanged record keeps its bytes, an export that is not desired any more
- * becomes a tombstone, adverts and link states just go, and nothing goes before the sources are synced.
+ * becomes a tombstone, adverts and link states just go, and nothing goes before the sources are synced. Exports that would
+ * go in a burst which nobody declared stay as they are and are held back.
  */
 export function planWrite(held: Holdings, wish: Wish): Plan {
   const next = new Map(held);
@@ -48,16 +61,50 @@ export function planWrite(held: Holdings, wish: Wish): Plan {
       refused.set(key, (thrown as Error).message);
     }
   }
-  if (!wish.synced) return { holdings: changed ? next : held, refused };
+  const heldBack = wish.heldBack ?? none;
+  if (!wish.synced) return { holdings: changed ? next : held, refused, heldBack };
+  const deletions = planDeletions(held, wish);
   for (const [key, { record }] of held) {
-    if (wish.desired.has(key) || record === undefined) continue;
+    if (wish.desired.has(key) || record === undefined || deletions.heldBack.has(key)) continue;
     if (record.kind === 'export') {
-      put(key, hold({ kind: 'tombstone', service: record.service, deletedAt: wish.now }));
+      const declared = deletions.declared.has(key) && { bulk: true };
+      put(key, hold({ kind: 'tombstone', service: record.service, deletedAt: wish.now, ...declared }));
     } else if (record.kind !== 'tombstone' || wish.now - record.deletedAt >= tombstoneRetentionMs) {
       changed = next.delete(key) || changed;
     }
   }
-  return { holdings: changed ? next : held, refused };
+  return { holdings: changed ? next : held, refused, heldBack: deletions.heldBack };
+}
+
+const none: HeldBack = new Map();
+
+interface DeletionPlan {
+  readonly heldBack: HeldBack;
+  /** Exports that go because somebody said that this is meant: readers must know. */
+  readonly declared: ReadonlySet<RecordKey>;
+}
+
+/** Which of the exports that are not desired any more may go, and which are held back. */
+function planDeletions(held: Holdings, wish: Wish): DeletionPlan {
+  const before = wish.heldBack ?? none;
+  const declared = new Set<RecordKey>();
+  const still = new Map<RecordKey, number>();
+  const fresh: RecordKey[] = [];
+  const earlier: number[] = [];
+  let remaining = 0;
+  for (const [key, { record }] of held) {
+    if (record?.kind === 'tombstone' && !record.bulk) earlier.push(record.deletedAt);
+    if (record?.kind !== 'export') continue;
+    const since = before.get(key);
+    if (wish.desired.has(key)) remaining += 1;
+    else if (wish.bulk || (since !== undefined && wish.accepted?.has(key))) declared.add(key);
+    else if (since === undefined) fresh.push(key);
+    else still.set(key, since);
+  }
+  const deletions = fresh.map((key) => ({ key, at: wish.now }));
+  const burst = burstOf(deletions, { remaining, earlier: [...earlier, ...still.values()] }, defaultGuard);
+  for (const key of burst) still.set(key, wish.now);
+  return { heldBack: burst.size === 0 && still.size === before.size ? before : still, declared };
 }
 
 /** The operations that lead from one set of values to another: key → value, or undefined for removal. */

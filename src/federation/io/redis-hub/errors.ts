@@ -6,7 +6,7 @@ const codes: Readonly<Record<string, ErrorCode>> = {
   NOAUTH: 'denied',
   WRONGPASS: 'denied',
   OOM: 'exhausted',
-  TOOLARGE: 'exhausted',
+  TOOLARGE: 'corrupt',
 };
 
 /**
@@ -16,7 +16,7 @@ const codes: Readonly<Record<string, ErrorCode>> = {
 export function hubError(hub: string, action: string, thrown: unknown): IsthmusError {
   if (thrown instanceof IsthmusError) return thrown;
   const text = messageOf(thrown);
-  const code = /timed out/i.test(text) ? 'timeout' : (codes[text.split(' ', 1)[0] ?? ''] ?? 'unavailable');
+  const code = /timed out/i.test(text) ? 'timeout' : (codes[/^(?:ERR )?(\w+)/.exec(text)?.[1] ?? ''] ?? 'unavailable');
   const plain = text.startsWith("Stream isn't writeable") ? 'not connected' : text.slice(0, 300);
   const cause = new Error(plain);
   if (thrown instanceof Error && thrown.stack) cause.stack = thrown.stack;

@@ -8,6 +8,8 @@ export interface HubKeys {
   readonly hints: string;
   head(partition: Partition): string;
   records(partition: Partition): string;
+  /** Hash: two hex digits of a bucket → its digest. */
+  buckets(partition: Partition): string;
   log(partition: Partition): string;
   lease(partition: Partition): string;
   chain(partition: Partition, chainId: string): string;
@@ -18,6 +20,7 @@ export function hubKeys(prefix: string): HubKeys {
     hints: `${prefix}:hints`,
     head: (partition) => `${prefix}:{${partition}}:head`,
     records: (partition) => `${prefix}:{${partition}}:records`,
+    buckets: (partition) => `${prefix}:{${partition}}:buckets`,
     log: (partition) => `${prefix}:{${partition}}:log`,
     lease: (partition) => `${prefix}:{${partition}}:lease`,
     chain: (partition, chainId) => `${prefix}:{${partition}}:chain:${chainId}`,

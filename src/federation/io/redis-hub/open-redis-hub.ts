@@ -1,9 +1,21 @@
 import type { Redis } from 'ioredis';
 import { IsthmusError } from '../../../model/error.ts';
 import type { Clock } from '../../../model/ports/clock.ts';
-import type { Commit, CommitResult, Deltas, Hub, LogEntry, Partition, Snapshot } from '../../../model/ports/hub.ts';
+import {
+  authorityPartition,
+  type Commit,
+  type CommitResult,
+  type Deltas,
+  type Hub,
+  type LogEntry,
+  type Partition,
+  type PartitionIndex,
+  type Snapshot,
+} from '../../../model/ports/hub.ts';
 import type { Log } from '../../../model/ports/log.ts';
 import type { RecordKey } from '../../../model/record.ts';
+import { maxPartitionBytes } from '../../../wire/partition.ts';
+import { maxSealedBytes } from '../../../wire/seal.ts';
 import { parseRedisUrl } from './address.ts';
 import {
   type ConnectionOptions,
@@ -16,7 +28,17 @@ import {
 import { hubError } from './errors.ts';
 import { type HintSubscription, subscribeHints } from './hints.ts';
 import { type HubKeys, hubKeys } from './keys.ts';
-import { commitScript, maxFields, maxLogEntries, snapshotScript } from './scripts.ts';
+import { type ReadScript, readScript } from './read-script.ts';
+import {
+  commitScript,
+  deltasScript,
+  indexScript,
+  maxFields,
+  maxLogEntries,
+  recordsScript,
+  snapshotScript,
+  stringsScript,
+} from './scripts.ts';
 
 export interface RedisHubOptions {
   /** `redis://` or `rediss://`; may carry user, password and database. */
@@ -35,8 +57,13 @@ export interface RedisHubOptions {
 
 /** Commands under way at once; more are refused rather than queued. */
 const maxInFlight = 2000;
-/** Keys read by one MGET. */
-const headsPerRead = 500;
+/** Keys read by one script. */
+const stringsPerRead = 500;
+const recordsPerRead = 1000;
+/** Heads, leases and chains of clusters are far smaller; the head of the authority is the whole roster. */
+const maxSmallBytes = 65_536;
+/** Deltas read at once. */
+const maxDeltasBytes = maxSealedBytes;
 /** A chain is written again with each snapshot and each new signer, far more often than this. */
 const chainTtlSeconds = 90 * 86_400;
 
@@ -65,17 +92,25 @@ export function openRedisHub(options: RedisHubOptions): Hub {
   return new RedisHub(connection, hubKeys(prefix));
 }
 
-/** The client with our scripts as commands, answering in bytes. */
+/** The client with our writing script as a command, answering in bytes. */
 type Scripted = Redis & {
   isthmusCommitBuffer(...args: (string | Uint8Array | number)[]): Promise<[number, Buffer | null]>;
-  isthmusSnapshotBuffer(...args: (string | number)[]): Promise<[Buffer | null, Buffer[], Buffer | null]>;
 };
+
+interface Scripts {
+  readonly snapshot: ReadScript;
+  readonly index: ReadScript;
+  readonly records: ReadScript;
+  readonly strings: ReadScript;
+  readonly deltas: ReadScript;
+}
 
 class RedisHub implements Hub {
   readonly name: string;
   readonly #connection: ConnectionOptions;
   readonly #keys: HubKeys;
   readonly #client: Scripted;
+  readonly #scripts: Scripts;
   readonly #contact: Promise<void>;
   readonly #listeners = new Set<(hint: string) => void>();
   #hints: HintSubscription | undefined;
@@ -87,18 +122,25 @@ class RedisHub implements Hub {
     this.#connection = connection;
     this.#keys = keys;
     const client = connectRedis(connection, 'commands');
-    client.defineCommand('isthmusCommit', { numberOfKeys: 3, lua: commitScript });
-    client.defineCommand('isthmusSnapshot', { numberOfKeys: 3, lua: snapshotScript });
+    client.defineCommand('isthmusCommit', { numberOfKeys: 4, lua: commitScript });
     this.#client = client as Scripted;
+    this.#scripts = {
+      snapshot: readScript(client, snapshotScript),
+      index: readScript(client, indexScript),
+      records: readScript(client, recordsScript),
+      strings: readScript(client, stringsScript),
+      deltas: readScript(client, deltasScript),
+    };
     this.#contact = firstContact(client);
   }
 
   async commit(partition: Partition, commit: Commit): Promise<CommitResult> {
-    const { expectedHead, head, records, snapshot, delta, hint } = commit;
+    const { expectedHead, head, records, buckets, snapshot, delta, hint } = commit;
     const args: (string | Uint8Array | number)[] = [
       this.#keys.head(partition),
       this.#keys.records(partition),
       this.#keys.log(partition),
+      this.#keys.buckets(partition),
       expectedHead ? 1 : 0,
       bytesOf(expectedHead),
       bytesOf(head),
@@ -108,8 +150,12 @@ class RedisHub implements Hub {
       maxLogEntries,
       this.#keys.hints,
       hint,
+      maxHeadBytes(partition),
+      buckets ? 1 : 0,
+      records.size,
     ];
     for (const [key, value] of records) args.push(key, value ? '=' : '-', bytesOf(value));
+    for (const [index, digest] of buckets ?? []) args.push(fieldOf(index), digest ? '=' : '-', bytesOf(digest));
     const [done, found] = await this.#do(`write partition ${partition}`, () =>
       this.#client.isthmusCommitBuffer(...args),
     );
@@ -117,31 +163,63 @@ class RedisHub implements Hub {
   }
 
   async readHeads(partitions: readonly Partition[]): Promise<readonly (Uint8Array | undefined)[]> {
+    const most = Math.max(0, ...partitions.map(maxHeadBytes));
     return this.#readMany(
       'read heads',
       partitions.map((partition) => this.#keys.head(partition)),
+      most,
     );
   }
 
   async readSnapshot(partition: Partition): Promise<Snapshot> {
     const keys = [this.#keys.head(partition), this.#keys.records(partition), this.#keys.log(partition)];
     const [head, fields, lastId] = await this.#do(`read partition ${partition}`, () =>
-      this.#client.isthmusSnapshotBuffer(...keys, maxFields),
+      this.#scripts.snapshot<[Buffer | null, Buffer[], Buffer | null]>(keys, limitsOf(partition)),
     );
-    const records = new Map<RecordKey, Uint8Array>();
-    for (let at = 0; at + 1 < fields.length; at += 2) {
-      records.set((fields[at] as Buffer).toString('utf8'), fields[at + 1] as Buffer);
-    }
+    const records = new Map<RecordKey, Uint8Array>(
+      pairsOf(fields).map(([key, value]) => [key.toString('utf8'), value]),
+    );
     return { head: head ?? undefined, records, lastId: lastId?.toString('latin1') };
+  }
+
+  async readIndex(partition: Partition): Promise<PartitionIndex> {
+    const { head, records, log, buckets } = this.#keys;
+    const keys = [head(partition), records(partition), log(partition), buckets(partition)];
+    const [found, digests, fields, lastId] = await this.#do(`read the index of ${partition}`, () =>
+      this.#scripts.index<[Buffer | null, Buffer[], Buffer[], Buffer | null]>(keys, limitsOf(partition)),
+    );
+    return {
+      head: found ?? undefined,
+      buckets: new Map(
+        pairsOf(digests).map(([field, digest]) => [Number.parseInt(field.toString('latin1'), 16), digest]),
+      ),
+      keys: fields.map((field) => field.toString('utf8')),
+      lastId: lastId?.toString('latin1'),
+    };
+  }
+
+  async readRecords(partition: Partition, keys: readonly RecordKey[]): Promise<ReadonlyMap<RecordKey, Uint8Array>> {
+    const records = new Map<RecordKey, Uint8Array>();
+    for (let at = 0; at < keys.length; at += recordsPerRead) {
+      const some = keys.slice(at, at + recordsPerRead);
+      const values = await this.#do(`read records of ${partition}`, () =>
+        this.#scripts.records<(Buffer | null)[]>([this.#keys.records(partition)], [maxPartitionBytes, ...some]),
+      );
+      for (const [index, key] of some.entries()) {
+        const value = values[index];
+        if (value) records.set(key, value);
+      }
+    }
+    return records;
   }
 
   async readDeltas(partition: Partition, afterId: string | undefined, limit: number): Promise<Deltas> {
     // From `afterId` itself on: if it is not the first to come back, the log was trimmed or begun anew.
     const count = afterId === undefined ? limit : limit + 1;
     const found = await this.#do(`read the log of ${partition}`, () =>
-      this.#client.xrangeBuffer(this.#keys.log(partition), afterId ?? '-', '+', 'COUNT', count),
+      this.#scripts.deltas<[Buffer, Buffer][]>([this.#keys.log(partition)], [afterId ?? '-', count, maxDeltasBytes]),
     );
-    const entries = found.map(([id, fields]): LogEntry => ({ id: id.toString('latin1'), delta: fields[1] ?? empty }));
+    const entries = found.map(([id, delta]): LogEntry => ({ id: id.toString('latin1'), delta }));
     if (afterId === undefined) return { entries, gap: false };
     return entries[0]?.id === afterId ? { entries: entries.slice(1), gap: false } : { entries: [], gap: true };
   }
@@ -152,7 +230,11 @@ class RedisHub implements Hub {
   }
 
   async readChain(partition: Partition, chainId: string): Promise<Uint8Array | undefined> {
-    const [chain] = await this.#readMany(`read a chain of ${partition}`, [this.#keys.chain(partition, chainId)]);
+    const [chain] = await this.#readMany(
+      `read a chain of ${partition}`,
+      [this.#keys.chain(partition, chainId)],
+      maxSmallBytes,
+    );
     return chain;
   }
 
@@ -167,6 +249,7 @@ class RedisHub implements Hub {
     return this.#readMany(
       'read leases',
       partitions.map((partition) => this.#keys.lease(partition)),
+      maxSmallBytes,
     );
   }
 
@@ -198,12 +281,17 @@ class RedisHub implements Hub {
     });
   }
 
-  /** MGET answers nothing for a key of another type, so that one damaged partition does not hide the others. */
-  async #readMany(action: string, keys: readonly string[]): Promise<readonly (Uint8Array | undefined)[]> {
+  /** What is damaged or too large counts as absent, so that one partition does not hide the others. */
+  async #readMany(
+    action: string,
+    keys: readonly string[],
+    mostBytes: number,
+  ): Promise<readonly (Uint8Array | undefined)[]> {
     const values: (Uint8Array | undefined)[] = [];
-    for (let at = 0; at < keys.length; at += headsPerRead) {
-      const found = await this.#do(action, () => this.#client.mgetBuffer(...keys.slice(at, at + headsPerRead)));
-      for (const value of found) values.push(value ?? undefined);
+    for (let at = 0; at < keys.length; at += stringsPerRead) {
+      const some = keys.slice(at, at + stringsPerRead);
+      const found = await this.#do(action, () => this.#scripts.strings<(Buffer | null)[]>(some, [mostBytes]));
+      for (const index of some.keys()) values.push(found[index] ?? undefined);
     }
     return values;
   }
@@ -229,6 +317,25 @@ class RedisHub implements Hub {
 }
 
 const empty = Buffer.alloc(0);
+
+function maxHeadBytes(partition: Partition): number {
+  return partition === authorityPartition ? maxSealedBytes : maxSmallBytes;
+}
+
+function limitsOf(partition: Partition): readonly number[] {
+  return [maxHeadBytes(partition), maxFields, maxPartitionBytes];
+}
+
+/** The field of a bucket's digest: two hex digits. */
+function fieldOf(bucket: number): string {
+  return bucket.toString(16).padStart(2, '0');
+}
+
+function pairsOf(flat: readonly Buffer[]): (readonly [Buffer, Buffer])[] {
+  const pairs: (readonly [Buffer, Buffer])[] = [];
+  for (let at = 0; at + 1 < flat.length; at += 2) pairs.push([flat[at] ?? empty, flat[at + 1] ?? empty]);
+  return pairs;
+}
 
 /** The library takes Buffers; a view on the same bytes, not a copy. */
 function bytesOf(bytes: Uint8Array | undefined): Buffer {

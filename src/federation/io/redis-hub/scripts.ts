@@ -1,6 +1,6 @@
 /**
- * The two steps that must be atomic. A key of a wrong type is somebody's damage: it counts as absent, and the next
- * commit replaces it, so that its owner can always repair a partition.
+ * The steps that must be atomic or bounded. A key of a wrong type or size is somebody's damage: it counts as absent, and
+ * the next commit replaces it, so that its owner can always repair a partition and nobody else is harmed by it.
  */
 
 /** A partition with more fields than this is not transferred at all. */
@@ -9,34 +9,41 @@ export const maxFields = 50_000;
 export const maxLogEntries = 1000;
 
 /**
- * KEYS head, records, log. ARGV: 1 whether a head is expected, 2 the expected head, 3 the new head, 4 snapshot, 5
- * whether there is a delta, 6 the delta, 7 length of the log, 8 channel, 9 hint, then per record: key, `=` or `-`, value.
- * Answers {1}, or {0, head or false} when the head was another one.
+ * KEYS head, records, log, buckets. ARGV: 1 whether a head is expected, 2 the expected head, 3 the new head, 4 snapshot,
+ * 5 whether there is a delta, 6 the delta, 7 length of the log, 8 channel, 9 hint, 10 largest head, 11 whether there are
+ * buckets, 12 number of records, then per record and per bucket: key, `=` or `-`, value.
+ * Answers {1}, or {0, head or false} when the head was another one. The head is set first: a full server refuses a
+ * script only before its first write, and only a command that may take memory.
  */
 export const commitScript = `
 local function drop(key, kind)
   local t = redis.call('TYPE', key).ok
   if t ~= kind and t ~= 'none' then redis.call('DEL', key) end
 end
-local t = redis.call('TYPE', KEYS[1]).ok
+local function put(key, at)
+  if ARGV[at + 1] == '=' then redis.call('HSET', key, ARGV[at], ARGV[at + 2])
+  else redis.call('HDEL', key, ARGV[at]) end
+end
 local head = false
-if t == 'string' then head = redis.call('GET', KEYS[1]) end
+if redis.call('TYPE', KEYS[1]).ok == 'string' and redis.call('STRLEN', KEYS[1]) <= tonumber(ARGV[10]) then
+  head = redis.call('GET', KEYS[1])
+end
 if ARGV[1] == '1' then
   if head ~= ARGV[2] then return {0, head} end
 elseif head then
   return {0, head}
 end
+redis.call('SET', KEYS[1], ARGV[3])
 if ARGV[4] == '1' then
   redis.call('DEL', KEYS[2], KEYS[3])
 else
   drop(KEYS[2], 'hash')
   drop(KEYS[3], 'stream')
 end
-for i = 10, #ARGV, 3 do
-  if ARGV[i + 1] == '=' then redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 2])
-  else redis.call('HDEL', KEYS[2], ARGV[i]) end
-end
-redis.call('SET', KEYS[1], ARGV[3])
+if ARGV[4] == '1' or ARGV[11] ~= '1' then redis.call('DEL', KEYS[4]) else drop(KEYS[4], 'hash') end
+local buckets = 13 + 3 * tonumber(ARGV[12])
+for i = 13, buckets - 1, 3 do put(KEYS[2], i) end
+for i = buckets, #ARGV, 3 do put(KEYS[4], i) end
 if ARGV[5] == '1' and ARGV[4] ~= '1' then
   redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], '*', 'd', ARGV[6])
 end
@@ -44,19 +51,79 @@ redis.call('PUBLISH', ARGV[8], ARGV[9])
 return {1}
 `;
 
-/** KEYS head, records, log. ARGV: 1 most fields. Answers {head or false, flat fields and values, last id or false}. */
-export const snapshotScript = `
-local head, records, last = false, {}, false
-if redis.call('TYPE', KEYS[1]).ok == 'string' then head = redis.call('GET', KEYS[1]) end
-if redis.call('TYPE', KEYS[2]).ok == 'hash' then
-  if redis.call('HLEN', KEYS[2]) > tonumber(ARGV[1]) then
-    return redis.error_reply('TOOLARGE the partition has more than ' .. ARGV[1] .. ' records')
+/** Functions of the scripts that read a whole partition. */
+const reading = `
+local function small(key, most)
+  if redis.call('TYPE', key).ok ~= 'string' or redis.call('STRLEN', key) > tonumber(most) then return false end
+  return redis.call('GET', key)
+end
+local function bounded(list, most)
+  local total = 0
+  for i = 1, #list do
+    if list[i] then total = total + #list[i] end
+    if total > tonumber(most) then
+      return redis.error_reply('TOOLARGE the partition has more than ' .. most .. ' bytes')
+    end
   end
-  records = redis.call('HGETALL', KEYS[2])
+  return list
 end
-if redis.call('TYPE', KEYS[3]).ok == 'stream' then
-  local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)
-  if newest[1] then last = newest[1][1] end
+local function hash(command, key, fields, bytes)
+  if redis.call('TYPE', key).ok ~= 'hash' then return {} end
+  if redis.call('HLEN', key) > tonumber(fields) then
+    return redis.error_reply('TOOLARGE the partition has more than ' .. fields .. ' records')
+  end
+  return bounded(redis.call(command, key), bytes)
 end
-return {head, records, last}
+local function newest(key)
+  if redis.call('TYPE', key).ok ~= 'stream' then return false end
+  local entry = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
+  return entry and entry[1] or false
+end
+`;
+
+/** KEYS head, records, log. ARGV: largest head, most fields, most bytes. Answers {head, flat fields and values, last id}. */
+export const snapshotScript: string = `${reading}
+local records = hash('HGETALL', KEYS[2], ARGV[2], ARGV[3])
+if records.err then return records end
+return {small(KEYS[1], ARGV[1]), records, newest(KEYS[3])}
+`;
+
+/** KEYS head, records, log, buckets. ARGV as above. Answers {head, flat buckets and digests, record keys, last id}. */
+export const indexScript: string = `${reading}
+local keys = hash('HKEYS', KEYS[2], ARGV[2], ARGV[3])
+if keys.err then return keys end
+local buckets = hash('HGETALL', KEYS[4], 256, ARGV[3])
+if buckets.err then buckets = {} end
+return {small(KEYS[1], ARGV[1]), buckets, keys, newest(KEYS[3])}
+`;
+
+/** KEYS records. ARGV: most bytes, then fields. Answers their values. */
+export const recordsScript: string = `${reading}
+local values = {}
+if redis.call('TYPE', KEYS[1]).ok == 'hash' then
+  for i = 2, #ARGV do values[i - 1] = redis.call('HGET', KEYS[1], ARGV[i]) end
+end
+return bounded(values, ARGV[1])
+`;
+
+/** KEYS strings. ARGV: largest. Answers the values, false for those that are absent or larger. */
+export const stringsScript: string = `${reading}
+local values = {}
+for i = 1, #KEYS do values[i] = small(KEYS[i], ARGV[1]) end
+return values
+`;
+
+/** KEYS log. ARGV: first id, most entries, most bytes. Answers {id, delta} pairs; fewer when they are large. */
+export const deltasScript = `
+if redis.call('TYPE', KEYS[1]).ok ~= 'stream' then return {} end
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])
+local entries, total = {}, 0
+for i = 1, #found do
+  local delta = found[i][2][2] or ''
+  if #delta > tonumber(ARGV[3]) then delta = '' end
+  total = total + #delta
+  if total > tonumber(ARGV[3]) and i > 1 then break end
+  entries[i] = {found[i][1], delta}
+end
+return entries
 `;
