@@ -32,83 +32,211 @@ export interface Splice {
   cut(): void;
 }
 
+/** Chunks from this size on take the paths for bulk; smaller ones are sent and forgotten at once. */
+const bulkBytes = 8192;
+/** A corked socket is flushed at the latest when so much waits in it. */
+const corkBytes = 65_536;
+
+/**
+ * Sockets that wait for the end of this turn of the event loop. A TLS read brings several frames one after the other:
+ * together they cost one system call.
+ */
+const corked: Socket[] = [];
+
+function uncorkAll(): void {
+  for (const socket of corked) socket.uncork();
+  corked.length = 0;
+}
+
+function writeCorked(socket: Socket, chunk: Buffer): boolean {
+  if (socket.writableCorked === 0) {
+    socket.cork();
+    if (corked.push(socket) === 1) setImmediate(uncorkAll);
+  }
+  const goOn = socket.write(chunk);
+  if (socket.writableLength >= corkBytes) {
+    // Still listed: uncorking an uncorked socket does nothing.
+    socket.uncork();
+  }
+  return goOn;
+}
+
+/**
+ * Memory of chunks that a socket has read, given back as soon as they are written: left to the garbage collector it
+ * forces one full collection per 64 MB carried.
+ */
+class Recycler {
+  readonly #written: (error?: Error | null) => void;
+  #inFlight: Buffer[] = [];
+  #usable = true;
+
+  constructor() {
+    this.#written = (error) => {
+      // A dying stream calls back out of order, and the system may still read what it was given.
+      if (error) this.#usable = false;
+      const chunk = this.#inFlight.shift();
+      if (chunk && this.#usable && chunk.buffer instanceof ArrayBuffer) chunk.buffer.transfer(0);
+    };
+  }
+
+  /** Only for a chunk that is all of its memory, and that nobody looks at any more. */
+  write(sink: SpliceEnd, chunk: Buffer): boolean {
+    this.#inFlight.push(chunk);
+    return sink.write(chunk, this.#written);
+  }
+}
+
+/** One direction. */
+class Flow {
+  readonly sink: SpliceEnd;
+  bytes: number = 0;
+  /** The source has ended cleanly. */
+  ended: boolean = false;
+  readonly #fromSocket: boolean;
+  #recycler: Recycler | undefined;
+
+  constructor(source: SpliceEnd, sink: SpliceEnd) {
+    this.sink = sink;
+    this.#fromSocket = source instanceof Socket;
+  }
+
+  /** @returns false: hold the source back until the sink drains */
+  write(chunk: Buffer): boolean {
+    const { sink } = this;
+    this.bytes += chunk.length;
+    if (chunk.length < bulkBytes) return sink.write(chunk);
+    if (this.#fromSocket && chunk.length === chunk.buffer.byteLength) {
+      this.#recycler ??= new Recycler();
+      return this.#recycler.write(sink, chunk);
+    }
+    return sink instanceof Socket ? writeCorked(sink, chunk) : sink.write(chunk);
+  }
+}
+
+const pairKey: unique symbol = Symbol('pair');
+/** The listeners are shared by all connections and find theirs here: no closure per connection. */
+type Joined = SpliceEnd & { [pairKey]?: Pair };
+
+function onData(this: Joined, chunk: Buffer): void {
+  if (this[pairKey]?.flowFrom(this).write(chunk) === false) this.pause();
+}
+
+function onDrain(this: Joined): void {
+  this[pairKey]?.other(this).resume();
+}
+
+function onEnd(this: Joined): void {
+  this[pairKey]?.ended(this);
+}
+
+function onError(this: Joined): void {
+  this[pairKey]?.failed(this);
+}
+
+function onClose(this: Joined): void {
+  this[pairKey]?.closed(this);
+}
+
+class Pair implements Splice {
+  readonly #client: Joined;
+  readonly #upstream: Joined;
+  readonly #done: (result: SpliceResult) => void;
+  readonly #up: Flow;
+  readonly #down: Flow;
+  #open = 2;
+  #cause: SpliceCause | undefined;
+  #sweptBytes = -1;
+  #quietSince = 0;
+
+  constructor(client: SpliceEnd, upstream: SpliceEnd, done: (result: SpliceResult) => void) {
+    this.#client = client;
+    this.#upstream = upstream;
+    this.#done = done;
+    this.#up = new Flow(client, upstream);
+    this.#down = new Flow(upstream, client);
+  }
+
+  start(): void {
+    const client = this.#client;
+    const upstream = this.#upstream;
+    client[pairKey] = this;
+    upstream[pairKey] = this;
+    client.on('drain', onDrain).on('end', onEnd).on('error', onError).on('close', onClose).on('data', onData);
+    upstream.on('drain', onDrain).on('end', onEnd).on('error', onError).on('close', onClose).on('data', onData);
+    // Either may have died between being connected and being joined; its 'close' is then gone for good.
+    if (client.destroyed) this.#abort('client-reset');
+    if (upstream.destroyed) this.#abort('upstream-reset');
+    if (client.closed) this.#ended();
+    if (upstream.closed) this.#ended();
+  }
+
+  flowFrom(end: SpliceEnd): Flow {
+    return end === this.#client ? this.#up : this.#down;
+  }
+
+  other(end: SpliceEnd): SpliceEnd {
+    return end === this.#client ? this.#upstream : this.#client;
+  }
+
+  ended(end: SpliceEnd): void {
+    if (wasReset(end)) return this.failed(end);
+    const flow = this.flowFrom(end);
+    flow.ended = true;
+    flow.sink.end();
+  }
+
+  failed(end: SpliceEnd): void {
+    this.#abort(end === this.#client ? 'client-reset' : 'upstream-reset');
+  }
+
+  closed(end: SpliceEnd): void {
+    if (!(this.#up.ended && this.#down.ended) || wasReset(end)) this.failed(end);
+    this.#ended();
+  }
+
+  buffered(): number {
+    const client = this.#client;
+    const upstream = this.#upstream;
+    return client.writableLength + upstream.writableLength + client.readableLength + upstream.readableLength;
+  }
+
+  sweep(now: number, { idleTimeoutMs, lingerMs }: { readonly idleTimeoutMs: number; readonly lingerMs: number }): void {
+    const bytes = this.#up.bytes + this.#down.bytes;
+    if (bytes !== this.#sweptBytes) {
+      this.#sweptBytes = bytes;
+      this.#quietSince = now;
+      return;
+    }
+    if (now - this.#quietSince < (this.#cause === undefined ? idleTimeoutMs : lingerMs)) return;
+    this.#abort('idle');
+    this.#client.destroy();
+    this.#upstream.destroy();
+  }
+
+  cut(): void {
+    this.#abort('cut');
+    this.#client.destroy();
+  }
+
+  #abort(why: SpliceCause): void {
+    this.#cause ??= why;
+    abortEnd(this.#client);
+    abortEnd(this.#upstream);
+  }
+
+  #ended(): void {
+    this.#open -= 1;
+    if (this.#open > 0) return;
+    const cause = this.#cause ?? 'complete';
+    this.#done({ cause, bytesFromClient: this.#up.bytes, bytesFromUpstream: this.#down.bytes });
+  }
+}
+
 /** `done` is called once, after both sides are closed. Both must be open and without 'data' listeners. */
 export function splice(client: SpliceEnd, upstream: SpliceEnd, done: (result: SpliceResult) => void): Splice {
-  let fromClient = 0;
-  let fromUpstream = 0;
-  let clientEnded = false;
-  let upstreamEnded = false;
-  let open = 2;
-  let cause: SpliceCause | undefined;
-  let sweptBytes = -1;
-  let quietSince = 0;
-
-  const abort = (why: SpliceCause): void => {
-    cause ??= why;
-    abortEnd(client);
-    abortEnd(upstream);
-  };
-  const closed = (): void => {
-    open -= 1;
-    if (open > 0) return;
-    done({ cause: cause ?? 'complete', bytesFromClient: fromClient, bytesFromUpstream: fromUpstream });
-  };
-
-  client.on('data', (chunk: Buffer) => {
-    fromClient += chunk.length;
-    if (!upstream.write(chunk)) client.pause();
-  });
-  upstream.on('data', (chunk: Buffer) => {
-    fromUpstream += chunk.length;
-    if (!client.write(chunk)) upstream.pause();
-  });
-  upstream.on('drain', () => client.resume());
-  client.on('drain', () => upstream.resume());
-  client.on('end', () => {
-    if (wasReset(client)) return abort('client-reset');
-    clientEnded = true;
-    upstream.end();
-  });
-  upstream.on('end', () => {
-    if (wasReset(upstream)) return abort('upstream-reset');
-    upstreamEnded = true;
-    client.end();
-  });
-  client.on('error', () => abort('client-reset'));
-  upstream.on('error', () => abort('upstream-reset'));
-  client.on('close', () => {
-    if (!(clientEnded && upstreamEnded) || wasReset(client)) abort('client-reset');
-    closed();
-  });
-  upstream.on('close', () => {
-    if (!(clientEnded && upstreamEnded) || wasReset(upstream)) abort('upstream-reset');
-    closed();
-  });
-  // Either may have died between being connected and being joined; its 'close' is then gone for good.
-  if (client.destroyed) abort('client-reset');
-  if (upstream.destroyed) abort('upstream-reset');
-  if (client.closed) closed();
-  if (upstream.closed) closed();
-
-  return {
-    buffered: () => client.writableLength + upstream.writableLength + client.readableLength + upstream.readableLength,
-    sweep(now, { idleTimeoutMs, lingerMs }) {
-      const bytes = fromClient + fromUpstream;
-      if (bytes !== sweptBytes) {
-        sweptBytes = bytes;
-        quietSince = now;
-        return;
-      }
-      if (now - quietSince < (cause === undefined ? idleTimeoutMs : lingerMs)) return;
-      abort('idle');
-      client.destroy();
-      upstream.destroy();
-    },
-    cut() {
-      abort('cut');
-      client.destroy();
-    },
-  };
+  const pair = new Pair(client, upstream, done);
+  pair.start();
+  return pair;
 }
 
 /** A stream that its peer reset with CANCEL ends like a clean end of file; only the code tells. */
