@@ -37,6 +37,7 @@ const world: World = {
   demo: async (options, io) => (await import('./roles/demo.ts')).runDemo(options, io),
   initAuthority: async (options, io) => (await import('./roles/authority-init.ts')).runAuthorityInit(options, io),
   join: async (options, io) => (await import('./roles/join.ts')).runJoin(options, io),
+  trust: async () => (await import('./roles/trust-tools.ts')).trustTools,
 };
 
 // A reader that has seen enough (`| head`) is no failure.

@@ -1,4 +1,5 @@
 import type { DemoOptions, InitOptions, JoinOptions, RoleIo } from './role-io.ts';
+import type { TrustTools } from './trust-tools.ts';
 
 /** Roles that run from a file. */
 export type FileRole = 'authority' | 'agent' | 'gateway';
@@ -46,4 +47,6 @@ export interface World {
   demo(options: DemoOptions, io: RoleIo): Promise<number>;
   initAuthority(options: InitOptions, io: RoleIo): Promise<number>;
   join(options: JoinOptions, io: RoleIo): Promise<number>;
+  /** What the trust verbs do by themselves. */
+  trust(): Promise<TrustTools>;
 }

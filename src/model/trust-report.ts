@@ -83,6 +83,12 @@ export interface LintFinding {
   readonly advice?: string;
 }
 
+/** What came of looking at certificates for what peers will not take. */
+export interface LintReport {
+  readonly certificates: number;
+  readonly findings: readonly LintFinding[];
+}
+
 /** Verification vectors that were written. */
 export interface VectorsReport {
   readonly dir: string;
@@ -95,6 +101,8 @@ export interface VectorsReport {
 export interface JournalVerdict {
   readonly ok: boolean;
   readonly records: number;
+  /** Sequence of the first record at hand; 1 unless the beginning was dropped. */
+  readonly from?: number;
   /** The hash that pins all of it; absent: there is no record. */
   readonly head?: string;
   /** Wall clock in ms of the last record. */

@@ -45,7 +45,8 @@ export interface BundleDocument {
 
 /** What a bundle is written from. */
 export interface BundleContent {
-  readonly sequence: bigint;
+  /** Undefined only for what was read without one. */
+  readonly sequence: bigint | undefined;
   /** Whole seconds; undefined: left to the reader, as inside of a map (§5). */
   readonly refreshHintS?: number;
   readonly x509Keys: readonly X509Key[];
@@ -122,7 +123,8 @@ function bundleText({ sequence, refreshHintS, x509Keys }: BundleContent): string
   const keys = x509Keys.map(({ jwk, certificate }) =>
     JSON.stringify({ ...jwk, use: 'x509-svid', x5c: [Buffer.from(certificate).toString('base64')] }),
   );
-  return `{"spiffe_sequence":${sequence},${hint}"keys":[${keys.join(',')}]}`;
+  const order = sequence === undefined ? '' : `"spiffe_sequence":${sequence},`;
+  return `{${order}${hint}"keys":[${keys.join(',')}]}`;
 }
 
 function refused(why: string, cause?: unknown): IsthmusError {

@@ -6,6 +6,7 @@ import { addShows } from './verbs/look.ts';
 import { type Action, type Choose, examples } from './verbs/options.ts';
 import { addDemo, addRoles } from './verbs/run.ts';
 import { addSetUp } from './verbs/set-up.ts';
+import { addTrust } from './verbs/trust.ts';
 
 /**
  * Runs one command line (without `node` and the script). Everything it has to say goes to `world`.
@@ -54,6 +55,8 @@ function buildProgram(world: World, choose: Choose): Command {
   addSetUp(program, world, choose);
   program.commandsGroup('Look:');
   addShows(program, world, choose);
+  program.commandsGroup('Trust:');
+  addTrust(program, world, choose);
   program.commandsGroup('More:');
   program
     .command('version')

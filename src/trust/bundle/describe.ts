@@ -21,7 +21,7 @@ export function bundleRow(bundle: SpiffeBundle): BundleRow {
 
 /** A bundle for people and programs. */
 export function bundleDetail(bundle: SpiffeBundle): BundleDetail {
-  const { sequence = 0n, refreshHintMs, anchors } = bundle;
+  const { sequence, refreshHintMs, anchors } = bundle;
   const document = encodeBundle({
     sequence,
     x509Keys: anchors.map(x509KeyOf),

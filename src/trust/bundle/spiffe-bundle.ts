@@ -37,6 +37,12 @@ export function readBundleMap(bytes: Uint8Array): ReadonlyMap<TrustDomain, Spiff
   return new Map([...decodeBundleMap(bytes)].map(([domain, document]) => [domain, judge(domain, document)]));
 }
 
+/** Anchors from elsewhere, such as a PEM file, judged like those of a bundle. @throws IsthmusError `corrupt` */
+export function anchorsAsBundle(trustDomain: TrustDomain, anchors: readonly Uint8Array[]): SpiffeBundle {
+  const x509Keys = anchors.map((anchor, index) => ({ ...x509KeyOf(anchor), index }));
+  return judge(trustDomain, { sequence: undefined, refreshHintMs: undefined, x509Keys, jwtKeys: [], ignored: [] });
+}
+
 /** The element of a bundle for an anchor. @throws IsthmusError `corrupt`, `invalid` */
 export function x509KeyOf(certificate: Uint8Array): X509Key {
   return { certificate, jwk: publicJwkOf(readCertificate(certificate).spki) };

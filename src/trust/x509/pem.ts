@@ -36,3 +36,23 @@ export function decodePemChain(bytes: Uint8Array): readonly Uint8Array[] {
   if (chain.length === 0) throw new IsthmusError('corrupt', 'A chain is empty');
   return chain;
 }
+
+const looseBlock = /-----BEGIN (?:X509 )?CERTIFICATE-----([^-]*)-----END (?:X509 )?CERTIFICATE-----/g;
+/** Files of people may hold many anchors. */
+const maxLooseBytes = 4 << 20;
+const maxLooseCertificates = 256;
+
+/**
+ * Certificates in a file that people keep: text in between, other line ends and other blocks are passed over.
+ * @throws IsthmusError `invalid` if there is none, or more than 256
+ */
+export function decodeLoosePem(what: string, bytes: Uint8Array): readonly Uint8Array[] {
+  if (bytes.length > maxLooseBytes) throw new IsthmusError('invalid', `${what} has more than ${maxLooseBytes} bytes`);
+  const text = Buffer.from(bytes).toString('latin1');
+  const found = [...text.matchAll(looseBlock)].map(([, body = '']) => Buffer.from(body, 'base64'));
+  if (found.length > 0 && found.length <= maxLooseCertificates) return found;
+  throw new IsthmusError(
+    'invalid',
+    `${what} must hold 1 to ${maxLooseCertificates} PEM certificates, not ${found.length}`,
+  );
+}
