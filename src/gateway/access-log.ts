@@ -56,8 +56,25 @@ export interface AccessLogEntry {
   readonly peer_identity: string | null;
   /** The caller as the peer asserted it, where it may. */
   readonly source_identity: string | null;
+  /** The rule that allowed or denied it; null for a plain client, which is of this cluster. */
+  readonly access_rule: string | null;
   readonly traceparent: string | null;
 }
 
 /** Receives one entry per connection, after its end. Must not throw. */
 export type AccessLog = (entry: AccessLogEntry) => void;
+
+export interface Sampling {
+  /** 0 to 1: the part of connections without any trouble that is written. */
+  readonly share: number;
+  /** 0 ≤ x < 1. */
+  readonly random: () => number;
+}
+
+/** Writes every connection with a flag, and of the others as large a part as wanted. */
+export function sampled(log: AccessLog, { share, random }: Sampling): AccessLog {
+  if (share >= 1) return log;
+  return (entry) => {
+    if (entry.response_flags !== '-' || random() < share) log(entry);
+  };
+}

@@ -4,6 +4,10 @@ import { IsthmusError } from '../model/error.ts';
 export interface GatewayLimits {
   /** Connections carried at once, both ways together; more are reset, or refused with `overloaded`. */
   readonly connections: number;
+  /** Of these, connections that one peer (a gateway of another cluster) may hold here. */
+  readonly connectionsPerPeer: number;
+  /** Of these, connections that are still being made; more are refused at once. */
+  readonly pendingConnects: number;
   /** Sessions which other gateways may hold here. */
   readonly inboundSessions: number;
   /** Streams in one session, both as server and as client (where the peer's own limit may be lower). */
@@ -19,6 +23,8 @@ export interface GatewayLimits {
   readonly sessionWindowBytes: number;
   /** Bytes buffered for slow receivers in the whole process; beyond it new streams are refused as `overloaded`. */
   readonly receiveBudgetBytes: number;
+  /** Of these, bytes of the connections of one peer; beyond it that peer's new streams are refused. */
+  readonly receiveBudgetPerPeerBytes: number;
   /** For one candidate, until it is connected. */
   readonly connectTimeoutMs: number;
   /** The next candidate starts beside a silent one after this, or after 4 × RTT if that is longer. */
@@ -43,17 +49,37 @@ export interface GatewayLimits {
   readonly idleTimeoutMs: number;
   /** An aborted connection whose other side does not take what is already on its way is cut after this. */
   readonly lingerMs: number;
-  /** Consecutive failures after which an endpoint, or a service of one cluster, is out until a probe succeeds. */
-  readonly failuresToEject: number;
   readonly probeInitialMs: number;
   readonly probeMaxMs: number;
   readonly probeTimeoutMs: number;
   /** Probes of ejected endpoints and services in flight. */
   readonly probesAtOnce: number;
+  /** Between probes of a gateway of a cluster for which there is no traffic here. */
+  readonly clusterProbeIntervalMs: number;
 }
+
+/** How much of each limit that can fill up is used; of those for each of many, by the one that uses most. */
+export type LimitUse = Readonly<
+  Record<
+    | 'connections'
+    | 'pendingConnects'
+    | 'connectionsPerPeer'
+    | 'inboundSessions'
+    | 'streamsPerSession'
+    | 'sessionsPerGateway'
+    | 'warmGateways'
+    | 'waitersPerGateway'
+    | 'receiveBudgetBytes'
+    | 'receiveBudgetPerPeerBytes'
+    | 'probesAtOnce',
+    number
+  >
+>;
 
 export const defaultLimits: GatewayLimits = {
   connections: 8192,
+  connectionsPerPeer: 4096,
+  pendingConnects: 2048,
   inboundSessions: 1024,
   streamsPerSession: 8192,
   sessionsPerGateway: 4,
@@ -62,6 +88,7 @@ export const defaultLimits: GatewayLimits = {
   streamWindowBytes: 1_048_576,
   sessionWindowBytes: 4_194_304,
   receiveBudgetBytes: 268_435_456,
+  receiveBudgetPerPeerBytes: 134_217_728,
   connectTimeoutMs: 2000,
   raceAfterMs: 250,
   attempts: 8,
@@ -74,11 +101,11 @@ export const defaultLimits: GatewayLimits = {
   reconnectMaxMs: 1000,
   idleTimeoutMs: 3_600_000,
   lingerMs: 30_000,
-  failuresToEject: 2,
   probeInitialMs: 250,
   probeMaxMs: 5000,
   probeTimeoutMs: 1000,
   probesAtOnce: 64,
+  clusterProbeIntervalMs: 10_000,
 };
 
 /** Fills in the defaults. @throws IsthmusError `invalid`, naming the limit and its value */

@@ -1,3 +1,4 @@
+import type { AccessPlan } from './access.ts';
 import type { TrustDomain } from './identity.ts';
 import type { ClusterName, ReplicaName, ServiceKey } from './names.ts';
 import type { TrafficPlan } from './traffic.ts';
@@ -26,6 +27,25 @@ export interface Target {
   readonly ports: readonly number[];
   /** The owner's data is old: it stays in, shown as stale. */
   readonly stale: boolean;
+  /** Its part of the tier, in the unit of its siblings; absent: by capacity. */
+  readonly weight?: number;
+  /** Connections that all its endpoints together are rated for; absent: not known, so load moves nothing. */
+  readonly rated?: number;
+  /** An operator takes it out of use, or brings it back. */
+  readonly drain?: DrainPlan;
+}
+
+/** How the share of a target falls to nothing, or comes back. */
+export interface DrainPlan {
+  /** False: it comes back. */
+  readonly drained: boolean;
+  /** Wall clock of the issuer in ms; the pace follows from it. */
+  readonly issuedAt: number;
+  readonly overMs: number;
+  /** 0 to 1: what it had of its share at `issuedAt`. */
+  readonly from: number;
+  /** Cluster in which it was ordered. */
+  readonly by: ClusterName;
 }
 
 /** When traffic leaves a tier, and how fast it returns. */
@@ -36,6 +56,10 @@ export interface FailoverPlan {
   readonly holdMs: number;
   /** …and comes back linearly over so long. */
   readonly returnOverMs: number;
+  /** 0 to 1: below this health of everything together, endpoints are picked whatever their health. Default 0.3. */
+  readonly panicThreshold?: number;
+  /** 0 to 1, of rated capacity: from here on load moves new connections to the next tier; absent = never. */
+  readonly spillAt?: number;
 }
 
 export interface RoutePort {
@@ -53,12 +77,14 @@ export interface ServiceRoute extends TrafficPlan {
   /** Whether this cluster exports it; what is not exported is refused to other clusters. */
   readonly exported: boolean;
   readonly allow: 'members' | 'policy';
+  /** Who may call it here; absent: `allow` alone decides. */
+  readonly access?: AccessPlan;
   readonly targets: readonly Target[];
   readonly failover: FailoverPlan;
   readonly endpoints: readonly LocalEndpoint[];
 }
 
-/** Where another cluster's gateways are, and who they must prove to be. */
+/** Where a cluster's gateways are that take new sessions, and who they must prove to be. */
 export interface ClusterRoute {
   readonly name: ClusterName;
   readonly trustDomain: TrustDomain;
@@ -75,5 +101,6 @@ export interface GatewayTarget {
 export interface RouteTable {
   readonly self: ClusterName;
   readonly services: ReadonlyMap<ServiceKey, ServiceRoute>;
+  /** All members, the own one included once it has a gateway. */
   readonly clusters: ReadonlyMap<ClusterName, ClusterRoute>;
 }

@@ -34,3 +34,23 @@ export interface SharesResult {
 
 /** The pure step that turns a plan and facts into shares; lives in `policy/`, runs in every gateway. */
 export type SharesStep = (route: ServiceRoute, facts: ServiceFacts, state: SharesState, now: number) => SharesResult;
+
+/** `Active`: all goes to the best tier; `Spill`: partly elsewhere; `Failover`: all elsewhere; `Down`: nowhere to go. */
+export type ServiceStanding = 'Active' | 'Spill' | 'Failover' | 'Down';
+
+/** Less than this of the traffic elsewhere is rounding. */
+const spillShare = 0.005;
+
+/** Where the traffic of a service stands, by the shares of its targets. */
+export function standingOf(route: ServiceRoute, shareOf: (cluster: ClusterName) => number): ServiceStanding {
+  const best = Math.min(...route.targets.map((target) => target.tier));
+  let total = 0;
+  let preferred = 0;
+  for (const { cluster, tier } of route.targets) {
+    total += shareOf(cluster);
+    if (tier === best) preferred += shareOf(cluster);
+  }
+  if (total === 0) return 'Down';
+  if (preferred === 0) return 'Failover';
+  return preferred < total * (1 - spillShare) ? 'Spill' : 'Active';
+}

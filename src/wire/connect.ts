@@ -54,6 +54,11 @@ const statuses: Readonly<Record<RefusalReason, number>> = {
   draining: 503,
 };
 
+/** The HTTP status that goes with a refusal. */
+export function statusOf(reason: RefusalReason): number {
+  return statuses[reason];
+}
+
 /** What a gateway asks of another one. */
 export interface ConnectRequest {
   readonly service: ServiceKey;
@@ -169,6 +174,29 @@ function attempt<T>(value: HeaderFields[string], parse: (text: string) => T): T 
   }
 }
 
+/**
+ * Asks a gateway whether it is there and what it carries, without opening anything: `OPTIONS *`, which HTTP has for
+ * that (RFC 9110 §9.3.7).
+ */
+export function encodeProbe(): Record<string, string> {
+  return { ':method': 'OPTIONS', ':scheme': 'https', ':path': '*' };
+}
+
+export function isProbe(headers: HeaderFields): boolean {
+  return headers[':method'] === 'OPTIONS' && headers[':path'] === '*';
+}
+
+/** `load`: connections that the answering gateway carries. */
+export function encodeProbeAnswer(load: number): Record<string, string | number> {
+  return { ':status': 204, 'x-isthmus-load': String(load) };
+}
+
+/** What the peer says it carries, in any answer; undefined when it does not say. Never throws. */
+export function decodeLoad(headers: HeaderFields): number | undefined {
+  const load = headers['x-isthmus-load'];
+  return typeof load === 'string' && /^[0-9]{1,9}$/.test(load) ? Number(load) : undefined;
+}
+
 /** Answer to an opened tunnel. `load`: connections that the answering gateway carries for this service now. */
 export function encodeAccepted(load: number): Record<string, string | number> {
   return { ':status': 200, 'x-isthmus-load': String(load) };
@@ -191,10 +219,7 @@ export type ConnectAnswer =
 /** Never throws. */
 export function decodeAnswer(headers: HeaderFields): ConnectAnswer {
   const status = Number(headers[':status']);
-  if (status === 200) {
-    const load = headers['x-isthmus-load'];
-    return { ok: true, load: typeof load === 'string' && /^[0-9]{1,9}$/.test(load) ? Number(load) : undefined };
-  }
+  if (status === 200) return { ok: true, load: decodeLoad(headers) };
   const reason = headers['x-isthmus-reason'];
   return {
     ok: false,

@@ -30,6 +30,8 @@ export interface LinkReport {
   readonly loss: number;
   /** Monotone ms of the gateway since the last change of `up`. */
   readonly forMs: number;
+  /** Connections which that gateway carries, as it said when it was last probed. */
+  readonly load?: number;
   readonly reason?: string;
 }
 
@@ -43,6 +45,8 @@ export interface TargetReport {
   readonly connections: number;
   readonly failures: number;
   readonly active: number;
+  /** Connections of the service which that cluster's gateways carry, from everywhere; undefined = not said lately. */
+  readonly load?: number;
 }
 
 export interface EndpointReport {
@@ -56,6 +60,8 @@ export interface ServiceReport {
   readonly service: ServiceKey;
   readonly targets: readonly TargetReport[];
   readonly endpoints: readonly EndpointReport[];
+  /** What keeps clients here from it, such as an import port that cannot be had. */
+  readonly problem?: string;
 }
 
 /** What a gateway tells its agent about once a second. */
@@ -91,6 +97,7 @@ const linkSchema = z.object({
   rttP99Ms: amount.optional(),
   loss: amount.max(1),
   forMs: amount,
+  load: amount.optional(),
   reason: text.optional(),
 });
 
@@ -103,6 +110,7 @@ const targetSchema = z.object({
   connections: amount,
   failures: amount,
   active: amount,
+  load: amount.optional(),
 });
 
 const endpointSchema = z.object({ id: z.string().max(300), up: z.boolean(), active: amount, reason: text.optional() });
@@ -123,6 +131,7 @@ const reportSchema = z.object({
         service: z.string().transform(parseServiceKey),
         targets: z.array(targetSchema).max(1000),
         endpoints: z.array(endpointSchema).max(10_000),
+        problem: text.optional(),
       }),
     )
     .max(20_000),

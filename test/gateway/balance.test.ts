@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { leastOfTwo, targetOrder } from '../../src/gateway/balance/order.ts';
+import { targetOrder } from '../../src/gateway/balance/order.ts';
 import { type HealthChange, ServiceBook } from '../../src/gateway/balance/service-book.ts';
 import type { ServiceEntry } from '../../src/gateway/balance/service-entry.ts';
 import { type ClusterName, parseClusterName, parseServiceKey } from '../../src/model/names.ts';
 import type { RouteTable, ServiceRoute, Target } from '../../src/model/route.ts';
+import { defaultOutlier } from '../../src/model/traffic.ts';
 import { step } from '../../src/policy/shares.ts';
 import { serviceRoute } from './support/mesh.ts';
 
@@ -48,34 +49,9 @@ describe('targetOrder', () => {
   });
 });
 
-describe('leastOfTwo', () => {
-  it('never begins with the busier of the two drawn, and lists each once', () => {
-    fc.assert(
-      fc.property(
-        fc.array(fc.nat(5), { maxLength: 9 }),
-        fc.infiniteStream(fc.double({ min: 0, max: 0.999, noNaN: true })),
-        (a, r) => {
-          const items = a.map((active, index) => ({ active, index }));
-          const random = (): number => r.next().value ?? 0;
-          const order = leastOfTwo(items, ({ active }) => active, { random, limit: 20 });
-          assert.deepEqual(new Set(order), new Set(items));
-          assert.equal(order.length, items.length);
-          const busiest = Math.max(...a);
-          const onlyOne = a.filter((active) => active === busiest).length === 1;
-          if (a.length > 1 && onlyOne) assert.notEqual(order[0]?.active, busiest);
-        },
-      ),
-    );
-  });
-
-  it('keeps to its limit', () => {
-    assert.equal(leastOfTwo([1, 2, 3], () => 0, { random: () => 0, limit: 2 }).length, 2);
-    assert.equal(leastOfTwo([1], () => 0, { random: () => 0, limit: 0 }).length, 0);
-  });
-});
-
 describe('ServiceBook', () => {
-  const rules = { failuresToEject: 2, probeInitialMs: 250, probeMaxMs: 1000 };
+  const rules = { probeInitialMs: 250, probeMaxMs: 1000 };
+  const outlier = { ...defaultOutlier, consecutiveFailures: 2, baseEjectionMs: 1000 };
   const key = parseServiceKey('shop/web');
 
   function book(route: ServiceRoute): {
@@ -109,22 +85,22 @@ describe('ServiceBook', () => {
     return { services, entry, changes, reach, set, shares };
   }
 
-  const route = serviceRoute({ self: 'west', local: [1001, 1002], remote: ['east'] });
+  const route = { ...serviceRoute({ self: 'west', local: [1001, 1002], remote: ['east'] }), outlier };
 
   it('ejects an endpoint after consecutive failures, and takes it back at the first success', () => {
     const { services, entry, changes, shares } = book(route);
     const state = entry.endpoints.get('127.0.0.1:1001');
     assert.ok(state);
-    services.endpointFailed(entry, state, { reason: 'ECONNREFUSED', now: 10 });
-    services.endpointWorked(entry, state, 20);
-    services.endpointFailed(entry, state, { reason: 'ECONNREFUSED', now: 30 });
+    services.failed({ kind: 'endpoint', entry, state }, { reason: 'ECONNREFUSED', now: 10 });
+    services.reached({ kind: 'endpoint', entry, state }, 20);
+    services.failed({ kind: 'endpoint', entry, state }, { reason: 'ECONNREFUSED', now: 30 });
     assert.equal(changes.length, 0);
     assert.deepEqual(shares(30), { west: 1 });
-    services.endpointFailed(entry, state, { reason: 'ECONNREFUSED', now: 40 });
+    services.failed({ kind: 'endpoint', entry, state }, { reason: 'ECONNREFUSED', now: 40 });
     assert.equal(changes[0]?.up, false);
     // Half of the local endpoints are left, the threshold is 70 %: the rest spills.
     assert.ok((shares(40)['east'] ?? 0) > 0.2);
-    services.endpointWorked(entry, state, 50);
+    services.reached({ kind: 'endpoint', entry, state }, 50);
     assert.deepEqual(
       changes.map(({ up }) => up),
       [false, true],
@@ -137,8 +113,8 @@ describe('ServiceBook', () => {
     const state = entry.endpoints.get('127.0.0.1:1001');
     assert.ok(state);
     assert.deepEqual(services.takeProbes(10_000, 10), []);
-    services.endpointFailed(entry, state, { reason: 'x', now: 0 });
-    services.endpointFailed(entry, state, { reason: 'x', now: 0 });
+    services.failed({ kind: 'endpoint', entry, state }, { reason: 'x', now: 0 });
+    services.failed({ kind: 'endpoint', entry, state }, { reason: 'x', now: 0 });
     const due: number[] = [];
     for (let now = 0; now < 4500; now += 10) if (services.takeProbes(now, 10).length > 0) due.push(now);
     assert.deepEqual(due, [250, 750, 1750, 2750, 3750]);
@@ -147,8 +123,8 @@ describe('ServiceBook', () => {
   it('takes no more probes than asked for, and the others next time', () => {
     const { services, entry } = book(route);
     for (const state of entry.endpoints.values()) {
-      services.endpointFailed(entry, state, { reason: 'x', now: 0 });
-      services.endpointFailed(entry, state, { reason: 'x', now: 0 });
+      services.failed({ kind: 'endpoint', entry, state }, { reason: 'x', now: 0 });
+      services.failed({ kind: 'endpoint', entry, state }, { reason: 'x', now: 0 });
     }
     assert.equal(services.takeProbes(300, 1).length, 1);
     assert.equal(services.takeProbes(300, 10).length, 1);
@@ -156,17 +132,20 @@ describe('ServiceBook', () => {
   });
 
   it('takes a remote cluster out by reachability, and by refusals of this service only', () => {
-    const { services, entry, reach, shares } = book(serviceRoute({ self: 'west', remote: ['east', 'south'] }));
+    const { services, entry, reach, shares } = book({
+      ...serviceRoute({ self: 'west', remote: ['east', 'south'] }),
+      outlier,
+    });
     assert.deepEqual(shares(0), { east: 0.5, south: 0.5 }, 'never tried counts as healthy');
     reach.set(east, 'down');
     assert.deepEqual(shares(1), { south: 1 });
     reach.set(east, 'up').set(south, 'up');
     assert.deepEqual(shares(2), { south: 1 }, 'held');
     assert.deepEqual(shares(500), { east: 0.5, south: 0.5 });
-    services.remoteFailed(entry, south, { reason: 'no-ready-endpoint', now: 500 });
-    services.remoteFailed(entry, south, { reason: 'no-ready-endpoint', now: 500 });
+    services.failed({ kind: 'remote', entry, cluster: south }, { reason: 'no-ready-endpoint', now: 500 });
+    services.failed({ kind: 'remote', entry, cluster: south }, { reason: 'no-ready-endpoint', now: 500 });
     assert.deepEqual(shares(500), { east: 1 });
-    const report = services.report()[0]?.targets.find(({ cluster }) => cluster === south);
+    const report = services.report(500)[0]?.targets.find(({ cluster }) => cluster === south);
     assert.deepEqual([report?.reachable, report?.health], [true, 0]);
     assert.match(report?.why ?? '', /refused: no-ready-endpoint/);
   });
@@ -174,14 +153,14 @@ describe('ServiceBook', () => {
   it('keeps what it knows of endpoints that stay, and forgets what moved or went', () => {
     const { services, entry, set } = book(route);
     for (const state of entry.endpoints.values()) {
-      services.endpointFailed(entry, state, { reason: 'x', now: 0 });
-      services.endpointFailed(entry, state, { reason: 'x', now: 0 });
+      services.failed({ kind: 'endpoint', entry, state }, { reason: 'x', now: 0 });
+      services.failed({ kind: 'endpoint', entry, state }, { reason: 'x', now: 0 });
     }
     const [first, second] = route.endpoints;
     assert.ok(first && second);
     set({ ...route, endpoints: [first, { ...second, address: '127.0.0.2' }] }, 10);
     assert.deepEqual(
-      services.report()[0]?.endpoints.map(({ up }) => up),
+      services.report(500)[0]?.endpoints.map(({ up }) => up),
       [false, true],
     );
     set({ ...route, endpoints: [second] }, 20);

@@ -4,7 +4,7 @@ import { type Candidate, race, type RaceResult } from '../../src/gateway/balance
 import { IsthmusError } from '../../src/model/error.ts';
 import { FakeClock } from './support/fake-clock.ts';
 
-const rules = { connectTimeoutMs: 2000, connectDeadlineMs: 5000 };
+const rules = { connectDeadlineMs: 5000 };
 
 interface Scripted extends Candidate<string> {
   readonly name: string;
@@ -20,6 +20,7 @@ function candidate(name: string, raceAfterMs = 250): Scripted {
   return {
     name,
     raceAfterMs,
+    timeoutMs: 2000,
     events,
     start(onWon, onLost) {
       events.push('start');

@@ -176,7 +176,6 @@ describe('the HBONE server', () => {
   });
 
   const strangers = [
-    ['a workload', 'spiffe://west.mesh.test/ns/shop/sa/cart'],
     ['an agent', 'spiffe://west.mesh.test/isthmus/agent/a0'],
     ['a gateway of no member', 'spiffe://other.example/isthmus/gateway/gw0'],
   ] as const;

@@ -34,24 +34,3 @@ function draw(targets: readonly Target[], shareOf: (target: Target) => number, r
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
-
-/**
- * Items in the order to be tried: the less busy of two drawn at random first (power of two choices), then the others
- * from the drawn position on. At most `limit`.
- */
-export function leastOfTwo<T>(
-  items: readonly T[],
-  activeOf: (item: T) => number,
-  options: { readonly random: () => number; readonly limit: number },
-): T[] {
-  const count = items.length;
-  if (count <= 1 || options.limit < 1) return items.slice(0, options.limit);
-  const one = Math.floor(options.random() * count);
-  const two = (one + 1 + Math.floor(options.random() * (count - 1))) % count;
-  const best = activeOf(items[one] as T) <= activeOf(items[two] as T) ? one : two;
-  const order: T[] = [];
-  for (let step = 0; step < count && order.length < options.limit; step += 1) {
-    order.push(items[(best + step) % count] as T);
-  }
-  return order;
-}

@@ -1,10 +1,9 @@
 import { IsthmusError } from '../../model/error.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
+import type { Timing } from './timing.ts';
 
 /** One thing to try. `start` calls back exactly one of `won` and `lost`, later or at once, unless cancelled. */
-export interface Candidate<T> {
-  /** How long it may be silent before the next one starts beside it, ms. */
-  readonly raceAfterMs: number;
+export interface Candidate<T> extends Timing {
   start(won: (value: T) => void, lost: (error: IsthmusError) => void): Attempt;
 }
 
@@ -14,7 +13,7 @@ export interface Attempt {
 }
 
 export interface RaceRules {
-  readonly connectTimeoutMs: number;
+  /** For all candidates together. */
   readonly connectDeadlineMs: number;
 }
 
@@ -100,9 +99,9 @@ export function race<T>(
     );
     runner.attempt = attempt;
     if (runner.settled || finished) return;
-    runner.timeout = patientTimer(clock, rules.connectTimeoutMs, () => {
+    runner.timeout = patientTimer(clock, candidate.timeoutMs, () => {
       attempt.cancel('timeout');
-      lose(runner, new IsthmusError('timeout', `No connection within ${rules.connectTimeoutMs} ms`));
+      lose(runner, new IsthmusError('timeout', `No connection within ${candidate.timeoutMs} ms`));
     });
     stagger = patientTimer(clock, candidate.raceAfterMs, advance);
   };

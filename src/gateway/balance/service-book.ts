@@ -1,17 +1,25 @@
 import type { ClusterName, ServiceKey } from '../../model/names.ts';
 import type { RouteTable } from '../../model/route.ts';
-import type { SharesStep } from '../../model/shares.ts';
+import { type SharesStep, standingOf } from '../../model/shares.ts';
 import type { EndpointReport, ServiceReport, TargetReport } from '../../wire/gateway-report.ts';
 import {
   afterFailure,
-  afterSuccess,
+  afterGood,
+  afterProbeFailed,
+  afterReached,
+  afterReset,
+  afterTime,
+  asOutlier,
   type Ejection,
   type EjectionRules,
+  mayEject,
+  type ProbeRules,
   probeDue,
   probing,
 } from '../health/ejection.ts';
 import { factsOf, sameFacts } from '../health/facts.ts';
-import { type EndpointState, ServiceEntry } from './service-entry.ts';
+import { isOutlier, type Tally } from '../health/success-rate.ts';
+import { type EndpointState, type Judged, ServiceEntry } from './service-entry.ts';
 
 /** Something went out of use or came back, for the log. */
 export interface HealthChange {
@@ -23,18 +31,28 @@ export interface HealthChange {
   readonly reason: string | undefined;
 }
 
-/** A probe that is due. */
-export type Probe =
+/** What is judged: one local endpoint, or a whole service in another cluster. */
+export type Subject =
   | { readonly kind: 'endpoint'; readonly entry: ServiceEntry; readonly state: EndpointState }
   | { readonly kind: 'remote'; readonly entry: ServiceEntry; readonly cluster: ClusterName };
+
+/** What one connection came to, after it was connected. */
+export type Outcome =
+  | 'good'
+  /** Reset by the other side before a single byte. */
+  | 'reset'
+  /** Says nothing: the client left, or the tunnel under it broke. */
+  | 'neutral';
 
 export interface ServiceBookOptions {
   readonly self: ClusterName;
   readonly step: SharesStep;
-  readonly rules: EjectionRules;
+  readonly rules: ProbeRules;
   /** Whether a gateway of that cluster is reached now; `unknown` before the first attempt has ended. */
   readonly reach: (cluster: ClusterName) => 'up' | 'down' | 'unknown';
   readonly onChange: (change: HealthChange) => void;
+  /** All traffic of a service has left its preferred tier. */
+  readonly onFailover?: (service: ServiceKey) => void;
 }
 
 /** All services of the table with their health, counters and shares. Pure: time comes in with each call. */
@@ -50,12 +68,16 @@ export class ServiceBook {
     return this.#entries.get(service);
   }
 
+  get entries(): Iterable<ServiceEntry> {
+    return this.#entries.values();
+  }
+
   setTable(table: RouteTable, now: number): void {
     for (const key of this.#entries.keys()) if (!table.services.has(key)) this.#entries.delete(key);
     for (const [key, route] of table.services) {
       const entry = this.#entries.get(key);
       if (!entry) this.#entries.set(key, new ServiceEntry(route));
-      else if (entry.route !== route) entry.setRoute(route);
+      else if (entry.route !== route) entry.setRoute(route, now);
     }
     this.refresh(now);
   }
@@ -65,47 +87,61 @@ export class ServiceBook {
     for (const entry of this.#entries.values()) this.#refresh(entry, now);
   }
 
-  endpointFailed(entry: ServiceEntry, state: EndpointState, failure: { reason: string; now: number }): void {
-    const next = afterFailure(state.ejection, failure.reason, failure.now, this.#options.rules);
-    this.#endpoint(entry, state, next, failure.now);
+  /** Call about once a second: ends what only time ends, and looks for those that do worse than their siblings. */
+  judge(now: number): void {
+    for (const entry of this.#entries.values()) {
+      const subjects = this.#subjects(entry);
+      for (const subject of subjects) this.#set(subject, afterTime(judgedOf(subject).ejection, now), now);
+      if (entry.outlier.successRate === 'auto') this.#ejectOutlier(subjects, now);
+    }
   }
 
-  endpointWorked(entry: ServiceEntry, state: EndpointState, now: number): void {
-    this.#endpoint(entry, state, afterSuccess(state.ejection), now);
+  /** It could not be reached. */
+  failed(subject: Subject, failure: { readonly reason: string; readonly now: number }): void {
+    const { now } = failure;
+    const judged = judgedOf(subject);
+    judged.outcomes.note(false, now);
+    this.#set(subject, afterFailure(judged.ejection, this.#failure(subject, failure), this.#rules(subject)), now);
   }
 
-  remoteFailed(entry: ServiceEntry, cluster: ClusterName, failure: { reason: string; now: number }): void {
-    const next = afterFailure(entry.target(cluster).ejection, failure.reason, failure.now, this.#options.rules);
-    this.#remote(entry, cluster, next, failure.now);
+  /** A connection to it came about. */
+  reached(subject: Subject, now: number): void {
+    this.#set(subject, afterReached(judgedOf(subject).ejection, now), now);
   }
 
-  remoteWorked(entry: ServiceEntry, cluster: ClusterName, now: number): void {
-    this.#remote(entry, cluster, afterSuccess(entry.target(cluster).ejection), now);
+  /** A connection to it has ended. */
+  ended(subject: Subject, outcome: Outcome, now: number): void {
+    if (outcome === 'neutral') return;
+    const judged = judgedOf(subject);
+    judged.outcomes.note(outcome === 'good', now);
+    if (outcome === 'good') return this.#set(subject, afterGood(judged.ejection), now);
+    const failure = this.#failure(subject, { reason: 'reset before the first byte', now });
+    this.#set(subject, afterReset(judged.ejection, failure, this.#rules(subject)), now);
+  }
+
+  probeFailed(subject: Subject, now: number): void {
+    this.#set(subject, afterProbeFailed(judgedOf(subject).ejection, now, this.#rules(subject)), now);
   }
 
   /** Up to `limit` probes that are due; each is then due again later. */
-  takeProbes(now: number, limit: number): Probe[] {
-    const probes: Probe[] = [];
+  takeProbes(now: number, limit: number): Subject[] {
+    const due: Subject[] = [];
     for (const entry of this.#entries.values()) {
-      if (probes.length >= limit) break;
-      for (const state of entry.endpoints.values()) {
-        if (probes.length >= limit || !probeDue(state.ejection, now)) continue;
-        state.ejection = probing(state.ejection, now, this.#options.rules);
-        probes.push({ kind: 'endpoint', entry, state });
-      }
-      for (const [cluster, target] of entry.targets) {
-        if (probes.length >= limit || !probeDue(target.ejection, now)) continue;
-        target.ejection = probing(target.ejection, now, this.#options.rules);
-        probes.push({ kind: 'remote', entry, cluster });
+      if (due.length >= limit) break;
+      for (const subject of this.#subjects(entry)) {
+        const judged = judgedOf(subject);
+        if (due.length >= limit || !probeDue(judged.ejection, now)) continue;
+        judged.ejection = probing(judged.ejection, now, this.#options.rules);
+        due.push(subject);
       }
     }
-    return probes;
+    return due;
   }
 
-  report(): ServiceReport[] {
+  report(now: number): ServiceReport[] {
     return [...this.#entries.values()].map((entry) => ({
       service: entry.route.key,
-      targets: entry.route.targets.map((target) => this.#targetReport(entry, target.cluster)),
+      targets: entry.route.targets.map((target) => this.#targetReport(entry, target.cluster, now)),
       endpoints: entry.route.endpoints.map((endpoint): EndpointReport => {
         const state = entry.endpoints.get(endpoint.id);
         const ejected = state?.ejection.kind === 'out' ? state.ejection.reason : undefined;
@@ -116,11 +152,12 @@ export class ServiceBook {
     }));
   }
 
-  #targetReport(entry: ServiceEntry, cluster: ClusterName): TargetReport {
+  #targetReport(entry: ServiceEntry, cluster: ClusterName, now: number): TargetReport {
     const state = entry.targets.get(cluster);
     const facts = entry.facts.get(cluster);
     const ejection = state?.ejection;
     const why = entry.result.reasons.get(cluster) ?? '';
+    const load = state?.load.total(now);
     return {
       cluster,
       share: entry.result.shares.get(cluster) ?? 0,
@@ -130,31 +167,74 @@ export class ServiceBook {
       connections: state?.connections ?? 0,
       failures: state?.failures ?? 0,
       active: state?.active ?? 0,
+      ...(load !== undefined && { load }),
     };
   }
 
-  #endpoint(entry: ServiceEntry, state: EndpointState, next: Ejection, now: number): void {
-    const before = state.ejection;
-    state.ejection = next;
-    if (before.kind === next.kind) return;
-    this.#changed(entry, { cluster: this.#options.self, endpoint: state.endpoint.id, next, now });
+  /** What can be ejected together: the endpoints of a service, and its other clusters. */
+  #subjects(entry: ServiceEntry): Subject[] {
+    const subjects: Subject[] = [];
+    for (const state of entry.endpoints.values()) subjects.push({ kind: 'endpoint', entry, state });
+    for (const cluster of entry.targets.keys()) {
+      if (cluster !== this.#options.self) subjects.push({ kind: 'remote', entry, cluster });
+    }
+    return subjects;
   }
 
-  #remote(entry: ServiceEntry, cluster: ClusterName, next: Ejection, now: number): void {
-    const target = entry.target(cluster);
-    const before = target.ejection;
-    target.ejection = next;
-    if (before.kind === next.kind) return;
-    this.#changed(entry, { cluster, endpoint: undefined, next, now });
+  /** At most one at a time: the mean of the others is another one afterwards. */
+  #ejectOutlier(subjects: readonly Subject[], now: number): void {
+    for (const kind of ['endpoint', 'remote'] as const) {
+      const inUse = subjects.filter((subject) => subject.kind === kind && judgedOf(subject).ejection.kind === 'in');
+      if (inUse.length < 2) continue;
+      const tallies = inUse.map((subject) => judgedOf(subject).outcomes.tally(now));
+      const all = tallies.reduce(sum, { good: 0, bad: 0 });
+      const worst = inUse.findIndex((_, index) => {
+        const own = tallies[index] ?? all;
+        return isOutlier(own, { good: all.good - own.good, bad: all.bad - own.bad });
+      });
+      const subject = inUse[worst];
+      if (!subject) continue;
+      const judged = judgedOf(subject);
+      const failure = this.#failure(subject, { reason: 'succeeds less often than the others', now });
+      judged.outcomes.clear();
+      this.#set(subject, asOutlier(judged.ejection, failure, this.#rules(subject)), now);
+    }
   }
 
-  #changed(
-    entry: ServiceEntry,
-    change: { cluster: ClusterName; endpoint: string | undefined; next: Ejection; now: number },
-  ): void {
-    const { cluster, endpoint, next, now } = change;
-    const reason = next.kind === 'out' ? next.reason : undefined;
-    this.#options.onChange({ service: entry.route.key, cluster, endpoint, up: next.kind === 'in', reason });
+  #rules({ entry }: Subject): EjectionRules {
+    return { ...this.#options.rules, outlier: entry.outlier };
+  }
+
+  #failure(
+    subject: Subject,
+    { reason, now }: { readonly reason: string; readonly now: number },
+  ): { readonly reason: string; readonly now: number; readonly mayEject: boolean } {
+    const { entry } = subject;
+    const states = subject.kind === 'endpoint' ? [...entry.endpoints.values()] : this.#remotes(entry);
+    const out = states.filter(({ ejection }) => ejection.kind === 'out').length;
+    return { reason, now, mayEject: mayEject(out, states.length, entry.outlier) };
+  }
+
+  #remotes(entry: ServiceEntry): Judged[] {
+    const clusters = entry.route.targets.map(({ cluster }) => cluster);
+    return clusters.filter((cluster) => cluster !== this.#options.self).map((cluster) => entry.target(cluster));
+  }
+
+  #set(subject: Subject, next: Ejection, now: number): void {
+    const judged = judgedOf(subject);
+    const before = judged.ejection;
+    judged.ejection = next;
+    if (before.kind === next.kind) return;
+    const { entry } = subject;
+    const up = next.kind === 'in';
+    if (up && subject.kind === 'endpoint') subject.state.since = now;
+    this.#options.onChange({
+      service: entry.route.key,
+      cluster: subject.kind === 'endpoint' ? this.#options.self : subject.cluster,
+      endpoint: subject.kind === 'endpoint' ? subject.state.endpoint.id : undefined,
+      up,
+      reason: next.kind === 'out' ? next.reason : undefined,
+    });
     this.#refresh(entry, now);
   }
 
@@ -169,6 +249,17 @@ export class ServiceBook {
     if (!entry.stale && !due && sameFacts(facts, entry.facts)) return;
     entry.stale = false;
     entry.facts = facts;
-    entry.result = this.#options.step(entry.route, facts, entry.result.state, now);
+    const { shares } = (entry.result = this.#options.step(entry.route, facts, entry.result.state, now));
+    const before = entry.standing;
+    entry.standing = standingOf(entry.route, (cluster) => shares.get(cluster) ?? 0);
+    if (entry.standing === 'Failover' && before !== 'Failover') this.#options.onFailover?.(entry.route.key);
   }
+}
+
+function judgedOf(subject: Subject): Judged {
+  return subject.kind === 'endpoint' ? subject.state : subject.entry.target(subject.cluster);
+}
+
+function sum(a: Tally, b: Tally): Tally {
+  return { good: a.good + b.good, bad: a.bad + b.bad };
 }

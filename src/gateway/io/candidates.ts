@@ -1,6 +1,6 @@
-import type { LocalEndpoint } from '../../model/route.ts';
 import type { ConnectRequest } from '../../wire/connect.ts';
-import { leastOfTwo, targetOrder } from '../balance/order.ts';
+import { hash32 } from '../balance/choice/hash.ts';
+import { targetOrder } from '../balance/order.ts';
 import type { Candidate } from '../balance/race.ts';
 import type { EndpointState, ServiceEntry } from '../balance/service-entry.ts';
 import { type DialContext, type Dialled, localCandidate, remoteCandidate } from './dial.ts';
@@ -9,15 +9,24 @@ import type { SessionPool } from './pool.ts';
 export interface CandidateContext extends DialContext {
   readonly pool: SessionPool;
   readonly random: () => number;
-  /** Candidates of one connection. */
-  readonly attempts: number;
-  /** Whether dialling it would come back to this very gateway. */
-  readonly isOwnListener: (address: string, port: number) => boolean;
+  readonly limits: DialContext['limits'] & {
+    /** Candidates of one connection. */
+    readonly attempts: number;
+  };
 }
 
 /** Inside one target, so that others get their turn. */
 const endpointsPerTarget = 3;
 const gatewaysPerTarget = 2;
+/** Another one than inside a target: the clients of one cluster must not all have one endpoint. */
+const clusterSeed = 0x2545f491;
+
+/** One connection to be carried. */
+export interface Wanted {
+  readonly port: number;
+  /** The client's address without its port. */
+  readonly source: string | undefined;
+}
 
 /**
  * Everywhere a client's connection may go, in the order of the shares. What is known to be out comes last: it is tried
@@ -26,52 +35,66 @@ const gatewaysPerTarget = 2;
 export function outboundCandidates(
   context: CandidateContext,
   entry: ServiceEntry,
-  request: ConnectRequest,
+  wanted: Wanted & { readonly request: ConnectRequest },
 ): Candidate<Dialled>[] {
+  const { port, request } = wanted;
   const first: Candidate<Dialled>[] = [];
   const last: Candidate<Dialled>[] = [];
-  for (const target of targetOrder(entry.route.targets, entry.result.shares, context.random())) {
+  for (const target of targetOrder(entry.route.targets, entry.result.shares, drawn(context, entry, wanted.source))) {
     if (target.cluster === context.self) {
-      first.push(...endpointCandidates(context, entry, { port: request.port, up: true }));
-      last.push(...endpointCandidates(context, entry, { port: request.port, up: false }));
+      first.push(...endpointCandidates(context, entry, { ...wanted, up: true }));
+      last.push(...endpointCandidates(context, entry, { ...wanted, up: false }));
       continue;
     }
-    if (!target.ports.includes(request.port)) continue;
-    const ejected = entry.target(target.cluster).ejection.kind === 'out';
-    for (const link of context.pool.links(target.cluster, gatewaysPerTarget)) {
+    if (!target.ports.includes(port)) continue;
+    const { ejection, load } = entry.target(target.cluster);
+    const ejected = ejection.kind === 'out';
+    const now = context.now();
+    for (const link of context.pool.links(target.cluster, {
+      limit: gatewaysPerTarget,
+      loadOf: (instance) => load.of(instance, now),
+    })) {
       const lost = link.reach === 'down';
       (lost || ejected ? last : first).push(remoteCandidate(context, entry, { link, request, wait: lost }));
     }
   }
-  return [...first, ...last].slice(0, context.attempts);
+  return [...first, ...last].slice(0, context.limits.attempts);
 }
 
 /** What a connection from another gateway may reach: endpoints of this cluster, never another gateway. */
-export function inboundCandidates(context: CandidateContext, entry: ServiceEntry, port: number): Candidate<Dialled>[] {
-  const up = endpointCandidates(context, entry, { port, up: true });
-  const out = endpointCandidates(context, entry, { port, up: false });
-  return [...up, ...out].slice(0, context.attempts);
+export function inboundCandidates(
+  context: CandidateContext,
+  entry: ServiceEntry,
+  wanted: Wanted,
+): Candidate<Dialled>[] {
+  const up = endpointCandidates(context, entry, { ...wanted, up: true });
+  const out = endpointCandidates(context, entry, { ...wanted, up: false });
+  return [...up, ...out].slice(0, context.limits.attempts);
+}
+
+/** Which cluster comes first: by lot, or always the same one for the same client where the policy wants that. */
+function drawn(context: CandidateContext, entry: ServiceEntry, source: string | undefined): number {
+  const sticky = entry.loadBalancing.algorithm === 'consistentHash' && source !== undefined;
+  return sticky ? hash32(source, clusterSeed) / 2 ** 32 : context.random();
 }
 
 function endpointCandidates(
   context: CandidateContext,
   entry: ServiceEntry,
-  { port, up }: { readonly port: number; readonly up: boolean },
+  { port, source, up }: Wanted & { readonly up: boolean },
 ): Candidate<Dialled>[] {
-  const usable: { state: EndpointState; port: number }[] = [];
-  for (const state of entry.endpoints.values()) {
-    const own = instancePort(state.endpoint, port);
+  const { local, now, random } = context;
+  const portOf = (state: EndpointState): number => state.endpoint.ports.get(port) ?? 0;
+  const order = entry.choose(port, {
     // What its source calls not ready is never used; what only failed here may be, at last.
-    if (own === undefined || !state.endpoint.ready || (state.ejection.kind === 'in') !== up) continue;
-    if (!context.isOwnListener(state.endpoint.address, own)) usable.push({ state, port: own });
-  }
-  const order = leastOfTwo(usable, ({ state }) => state.active, {
-    random: context.random,
+    usable: (state) =>
+      state.endpoint.ready &&
+      (state.ejection.kind === 'in') === up &&
+      !local.isOwn(state.endpoint.address, portOf(state)),
     limit: endpointsPerTarget,
+    now: now(),
+    random,
+    source,
   });
-  return order.map((choice) => localCandidate(context, entry, choice));
-}
-
-function instancePort(endpoint: LocalEndpoint, servicePort: number): number | undefined {
-  return endpoint.ports.get(servicePort);
+  return order.map((state) => localCandidate(context, entry, { state, port: portOf(state) }));
 }

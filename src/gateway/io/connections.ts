@@ -2,7 +2,9 @@ import type { SpiffeId } from '../../model/identity.ts';
 import type { ClusterName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { AccessLog, AccessLogEntry, ResponseFlag } from '../access-log.ts';
+import type { Overflow } from '../balance/circuit.ts';
 import { type Candidate, race, type RaceResult } from '../balance/race.ts';
+import type { Outcome } from '../balance/service-book.ts';
 import type { ServiceEntry } from '../balance/service-entry.ts';
 import type { GatewayLimits } from '../limits.ts';
 import type { Dialled } from './dial.ts';
@@ -28,6 +30,8 @@ export interface ConnectionFacts {
   readonly sourceCluster: ClusterName | undefined;
   readonly peer: SpiffeId | undefined;
   readonly sourceIdentity: SpiffeId | undefined;
+  /** What allowed or denied it; undefined for a plain client. */
+  readonly rule: string | undefined;
   readonly traceparent: string | undefined;
 }
 
@@ -37,9 +41,26 @@ export interface ConnectionsOptions {
   readonly accessLog: AccessLog | undefined;
 }
 
+/** Which bound keeps another connection out. */
+export type Overload = Overflow | 'connections' | 'pendingConnects' | 'connectionsPerPeer' | ReceiveOverload;
+type ReceiveOverload = 'receiveBudgetBytes' | 'receiveBudgetPerPeerBytes';
+
+/** A connection that is turned away before anything was tried. */
+export interface TurnedAway {
+  readonly about: ConnectionFacts;
+  /** Undefined: nothing that is known here. */
+  readonly entry: ServiceEntry | undefined;
+  readonly port: number | undefined;
+  readonly flag: ResponseFlag;
+  /** Status of the answer; 0 for a plain client. */
+  readonly status: number;
+  readonly details: string;
+}
+
 /** Cut at once, so that closing thousands does not hold up the ones that stay. */
 const cutSlice = 200;
 
+/** How one connection ended. */
 interface Ending {
   readonly result: SpliceResult;
   readonly flag: ResponseFlag;
@@ -51,26 +72,39 @@ interface Ending {
 
 const nothing = (cause: SpliceCause): SpliceResult => ({ cause, bytesFromClient: 0, bytesFromUpstream: 0 });
 
+/** Whoever counts connections. */
+interface Owner {
+  /** It is connected, or will not be. */
+  settled(): void;
+  ended(carried: Carried): void;
+}
+
 /** One connection from its acceptance to its end. */
 class Carried {
   readonly #request: CarryRequest;
   readonly #options: ConnectionsOptions;
-  readonly #ended: (carried: Carried) => void;
+  readonly #owner: Owner;
   readonly #startedAt: number;
   readonly #startTime: number;
   #stopRace: (() => void) | undefined;
   #splice: Splice | undefined;
+  #settled = false;
 
-  constructor(request: CarryRequest, options: ConnectionsOptions, ended: (carried: Carried) => void) {
+  constructor(request: CarryRequest, options: ConnectionsOptions, owner: Owner) {
     this.#request = request;
     this.#options = options;
-    this.#ended = ended;
+    this.#owner = owner;
     this.#startedAt = options.clock.monotonic();
     this.#startTime = options.clock.now();
   }
 
+  get peer(): SpiffeId | undefined {
+    return this.#request.about.peer;
+  }
+
   start(): void {
-    const { client, candidates } = this.#request;
+    const { client, candidates, entry } = this.#request;
+    entry.circuit.begin();
     const left = (): void => this.#left();
     // Nothing of the client is read before an upstream has won: what it sends waits in its socket.
     client.on('error', left).on('close', left);
@@ -91,7 +125,9 @@ class Carried {
   }
 
   sweep(now: number): void {
-    this.#splice?.sweep(now, this.#options.limits);
+    const { idleTimeoutMs, lingerMs } = this.#options.limits;
+    const wanted = this.#request.entry.connection.idleTimeoutMs;
+    this.#splice?.sweep(now, { idleTimeoutMs: wanted ?? idleTimeoutMs, lingerMs });
   }
 
   cut(): void {
@@ -128,15 +164,25 @@ class Carried {
 
   #join(dialled: Dialled, attempts: number): void {
     const connectedAt = this.#options.clock.monotonic();
+    this.#settle();
     this.#request.accept?.();
     this.#splice = splice(this.#request.client, dialled.end, (result) => {
-      dialled.release();
+      dialled.release(outcomeOf(result));
       this.#end({ result, flag: flagOf(result), details: detailsOf(result), dialled, attempts, connectedAt });
     });
   }
 
+  #settle(): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#request.entry.circuit.settled();
+    this.#owner.settled();
+  }
+
   #end(ending: Ending): void {
-    this.#ended(this);
+    this.#settle();
+    this.#request.entry.circuit.ended();
+    this.#owner.ended(this);
     this.#options.accessLog?.(this.#entry(ending));
   }
 
@@ -145,9 +191,7 @@ class Carried {
     const destination = dialled?.cluster;
     const refused = destination === undefined ? 503 : 200;
     return {
-      start_time: new Date(this.#startTime).toISOString(),
-      direction: about.direction,
-      protocol: accept ? 'CONNECT' : 'TCP',
+      ...aboutClient(about, this.#startTime),
       response_code: accept ? refused : 0,
       response_flags: flag,
       connection_termination_details: details ?? null,
@@ -157,17 +201,44 @@ class Carried {
       connect_duration: Math.round(connectedAt - this.#startedAt),
       upstream_host: dialled?.host ?? null,
       upstream_request_attempt_count: attempts,
-      downstream_remote_address: about.remoteAddress ?? null,
       destination_service: entry.route.key,
       destination_port: port,
-      source_cluster: about.sourceCluster ?? null,
       destination_cluster: destination ?? null,
       destination_reason: (destination && entry.result.reasons.get(destination)) ?? null,
-      peer_identity: about.peer ?? null,
-      source_identity: about.sourceIdentity ?? null,
-      traceparent: about.traceparent ?? null,
     };
   }
+}
+
+type ClientFields = Pick<
+  AccessLogEntry,
+  | 'start_time'
+  | 'direction'
+  | 'protocol'
+  | 'downstream_remote_address'
+  | 'source_cluster'
+  | 'peer_identity'
+  | 'source_identity'
+  | 'access_rule'
+  | 'traceparent'
+>;
+
+function aboutClient(about: ConnectionFacts, startTime: number): ClientFields {
+  return {
+    start_time: new Date(startTime).toISOString(),
+    direction: about.direction,
+    protocol: about.direction === 'inbound' ? 'CONNECT' : 'TCP',
+    downstream_remote_address: about.remoteAddress ?? null,
+    source_cluster: about.sourceCluster ?? null,
+    peer_identity: about.peer ?? null,
+    source_identity: about.sourceIdentity ?? null,
+    access_rule: about.rule ?? null,
+    traceparent: about.traceparent ?? null,
+  };
+}
+
+function outcomeOf({ cause, bytesFromUpstream }: SpliceResult): Outcome {
+  if (bytesFromUpstream > 0 || cause === 'complete') return 'good';
+  return cause === 'upstream-reset' ? 'reset' : 'neutral';
 }
 
 function flagOf({ cause }: SpliceResult): ResponseFlag {
@@ -189,12 +260,20 @@ function detailsOf({ cause }: SpliceResult): string | undefined {
   return cause === 'complete' ? undefined : cause;
 }
 
+/** What one peer holds. */
+interface PeerUse {
+  open: number;
+  buffered: number;
+}
+
 /** All connections of this gateway, both ways. */
 export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #open = new Set<Carried>();
+  readonly #peers = new Map<SpiffeId, PeerUse>();
   readonly #whenEmpty = new Set<() => void>();
-  #overBudget = false;
+  #pending = 0;
+  #buffered = 0;
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
@@ -204,25 +283,87 @@ export class Connections {
     return this.#open.size;
   }
 
-  /** Whether another connection fits: by count, and by what slow receivers have made us buffer. */
-  get admits(): boolean {
-    return this.#open.size < this.#options.limits.connections && !this.#overBudget;
+  /** Connections that are still being made. */
+  get pending(): number {
+    return this.#pending;
+  }
+
+  /** Bytes that waited for slow receivers at the last sweep. */
+  get buffered(): number {
+    return this.#buffered;
+  }
+
+  /** The most that one peer holds: connections, and bytes at the last sweep. */
+  get busiestPeer(): Readonly<PeerUse> {
+    const most = { open: 0, buffered: 0 };
+    for (const { open, buffered } of this.#peers.values()) {
+      most.open = Math.max(most.open, open);
+      most.buffered = Math.max(most.buffered, buffered);
+    }
+    return most;
+  }
+
+  /** The bound that another connection of this service, and of this peer, would break; undefined: it fits. */
+  overload(entry: ServiceEntry, peer: SpiffeId | undefined): Overload | undefined {
+    const { limits } = this.#options;
+    if (this.#open.size >= limits.connections) return 'connections';
+    if (this.#pending >= limits.pendingConnects) return 'pendingConnects';
+    if (this.#buffered > limits.receiveBudgetBytes) return 'receiveBudgetBytes';
+    const use = peer && this.#peers.get(peer);
+    if (use && use.open >= limits.connectionsPerPeer) return 'connectionsPerPeer';
+    if (use && use.buffered > limits.receiveBudgetPerPeerBytes) return 'receiveBudgetPerPeerBytes';
+    return entry.circuit.overflow(entry.connection);
   }
 
   carry(request: CarryRequest): void {
-    const carried = new Carried(request, this.#options, (ended) => this.#remove(ended));
+    const carried = new Carried(request, this.#options, {
+      settled: () => {
+        this.#pending -= 1;
+      },
+      ended: (ended) => this.#remove(ended),
+    });
     this.#open.add(carried);
+    this.#pending += 1;
+    const { peer } = carried;
+    if (peer !== undefined) {
+      const use = this.#peers.get(peer) ?? { open: 0, buffered: 0 };
+      use.open += 1;
+      this.#peers.set(peer, use);
+    }
     carried.start();
+  }
+
+  /** Writes the entry of a connection that was turned away. */
+  turnedAway({ about, entry, port, flag, status, details }: TurnedAway): void {
+    this.#options.accessLog?.({
+      ...aboutClient(about, this.#options.clock.now()),
+      response_code: status,
+      response_flags: flag,
+      connection_termination_details: details,
+      bytes_received: 0,
+      bytes_sent: 0,
+      duration: 0,
+      connect_duration: 0,
+      upstream_host: null,
+      upstream_request_attempt_count: 0,
+      destination_service: entry?.route.key ?? null,
+      destination_port: port ?? null,
+      destination_cluster: null,
+      destination_reason: null,
+    });
   }
 
   /** Call about once a second: ends what is idle and weighs what is buffered. */
   sweep(now: number): void {
-    let buffered = 0;
+    this.#buffered = 0;
+    for (const use of this.#peers.values()) use.buffered = 0;
     for (const carried of this.#open) {
       carried.sweep(now);
-      buffered += carried.buffered();
+      const bytes = carried.buffered();
+      this.#buffered += bytes;
+      const use = carried.peer && this.#peers.get(carried.peer);
+      if (use) use.buffered += bytes;
     }
-    this.#overBudget = buffered > this.#options.limits.receiveBudgetBytes;
   }
 
   /** Resolves when there is none. */
@@ -240,6 +381,11 @@ export class Connections {
 
   #remove(carried: Carried): void {
     this.#open.delete(carried);
+    const use = carried.peer && this.#peers.get(carried.peer);
+    if (use && carried.peer) {
+      use.open -= 1;
+      if (use.open === 0) this.#peers.delete(carried.peer);
+    }
     if (this.#open.size > 0) return;
     for (const resolve of this.#whenEmpty) resolve();
     this.#whenEmpty.clear();

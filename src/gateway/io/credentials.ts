@@ -1,12 +1,12 @@
 import type { SecureContext } from 'node:tls';
 import { IsthmusError } from '../../model/error.ts';
-import { type SpiffeId, roleOf } from '../../model/identity.ts';
+import { isReservedPath, type SpiffeId, roleOf } from '../../model/identity.ts';
 import type { ClusterName } from '../../model/names.ts';
 import type { PeerVerifier, SvidSource, TrustSource } from '../../model/ports/identity.ts';
 import type { PeerVerdict } from '../../model/trust.ts';
 import { secureContextOf } from '../../runtime/io/tls.ts';
 
-/** A gateway of a member cluster, as TLS proved it. */
+/** A gateway of a member cluster, or as a caller a workload of it, as TLS proved it. */
 export interface GatewayPeer {
   readonly id: SpiffeId;
   readonly cluster: ClusterName;
@@ -58,20 +58,31 @@ export class Credentials {
     return this.#context;
   }
 
-  /** Accepts gateways of members only; `cluster`: of this one only. @throws IsthmusError `unauthenticated`, `denied` */
-  check(chain: readonly Uint8Array[], cluster?: ClusterName): GatewayPeer {
+  /** Accepts gateways of one cluster only. @throws IsthmusError `unauthenticated`, `denied` */
+  check(chain: readonly Uint8Array[], cluster: ClusterName): GatewayPeer {
+    const peer = this.#verified(chain);
+    if (roleOf(peer.id)?.role === 'gateway' && peer.cluster === cluster) return peer;
+    throw new IsthmusError('denied', `Peer must be a gateway of cluster '${cluster}': it is '${peer.id}'`);
+  }
+
+  /**
+   * Accepts who may call: gateways and workloads of members, none of the other roles.
+   * @throws IsthmusError `unauthenticated`, `denied`
+   */
+  checkCaller(chain: readonly Uint8Array[]): GatewayPeer {
+    const peer = this.#verified(chain);
+    if (roleOf(peer.id)?.role === 'gateway' || !isReservedPath(peer.id)) return peer;
+    throw new IsthmusError('denied', `Peer must be a gateway or a workload of a member cluster: it is '${peer.id}'`);
+  }
+
+  #verified(chain: readonly Uint8Array[]): GatewayPeer {
     const verdict = this.#options.verifier.verify(chain);
     if (!verdict.ok) {
       throw new IsthmusError('unauthenticated', `Peer was refused (${verdict.reason}): ${verdict.detail}`);
     }
-    const { id, notAfter } = verdict;
-    if (verdict.cluster === undefined || roleOf(id)?.role !== 'gateway') {
-      throw new IsthmusError('denied', `Peer must be a gateway of a member cluster: it is '${id}'`);
-    }
-    if (cluster !== undefined && verdict.cluster !== cluster) {
-      throw new IsthmusError('denied', `Peer must be a gateway of cluster '${cluster}': it is '${id}'`);
-    }
-    return { id, cluster: verdict.cluster, chain, notAfter };
+    const { id, notAfter, cluster } = verdict;
+    if (cluster === undefined) throw new IsthmusError('denied', `Peer must be of a member cluster: it is '${id}'`);
+    return { id, cluster, chain, notAfter };
   }
 
   /** Judges a peer again, by what is trusted now. */

@@ -4,33 +4,34 @@ import { IsthmusError } from '../../model/error.ts';
 import type { ClusterName } from '../../model/names.ts';
 import { type ConnectRequest, decodeAnswer, encodeConnect, type RefusalReason } from '../../wire/connect.ts';
 import type { Attempt, Candidate } from '../balance/race.ts';
-import type { ServiceBook } from '../balance/service-book.ts';
+import type { Outcome, ServiceBook, Subject } from '../balance/service-book.ts';
 import type { EndpointState, ServiceEntry } from '../balance/service-entry.ts';
+import { timingOf } from '../balance/timing.ts';
 import { addressOf, type Link } from './link.ts';
+import type { LocalAddresses } from './local-addresses.ts';
 import type { TunnelSession } from './session.ts';
 import type { SpliceEnd } from './splice.ts';
 
-/** An upstream that is connected and has not seen a byte. `release` must be called once, when it is no longer used. */
+/** An upstream that is connected and has not seen a byte. */
 export interface Dialled {
   readonly end: SpliceEnd;
   readonly cluster: ClusterName;
   /** `address:port` of the endpoint or of the gateway. */
   readonly host: string;
-  readonly release: () => void;
+  /** Must be called once, when it is no longer used. */
+  readonly release: (outcome: Outcome) => void;
 }
 
 export interface DialContext {
   readonly book: ServiceBook;
   readonly now: () => number;
   readonly self: ClusterName;
-  readonly raceAfterMs: number;
+  readonly limits: { readonly connectTimeoutMs: number; readonly raceAfterMs: number };
+  readonly local: LocalAddresses;
 }
 
 /** Refusals that say something of the service there, not of the gateway or of this request. */
 const aboutService: ReadonlySet<RefusalReason> = new Set(['not-exported', 'no-ready-endpoint', 'connect-failed']);
-/** A slow way is given this many round trips before the next candidate starts. */
-const raceRoundTrips = 4;
-
 const ignore = (): void => undefined;
 
 /** TCP to one local endpoint. */
@@ -39,39 +40,48 @@ export function localCandidate(
   entry: ServiceEntry,
   { state, port }: { readonly state: EndpointState; readonly port: number },
 ): Candidate<Dialled> {
-  return { raceAfterMs: context.raceAfterMs, start: (won, lost) => dialEndpoint(won, lost) };
+  return { ...timingOf(entry.connection, context.limits, 0), start: (won, lost) => dialEndpoint(won, lost) };
 
   function dialEndpoint(won: (value: Dialled) => void, lost: (error: IsthmusError) => void): Attempt {
-    const { book, self, now } = context;
+    const { book, self, now, local } = context;
     const host = state.endpoint.address;
     const target = entry.target(self);
+    const subject: Subject = { kind: 'endpoint', entry, state };
+    const startedAt = now();
     target.active += 1;
     state.active += 1;
-    const release = (): void => {
+    const leave = (): void => {
       target.active -= 1;
       state.active -= 1;
     };
     const failed = (reason: string): void => {
       target.failures += 1;
-      book.endpointFailed(entry, state, { reason, now: now() });
+      book.failed(subject, { reason, now: now() });
     };
-    const socket = connectTcp({ host, port, noDelay: true, allowHalfOpen: true });
+    const socket = connectTcp({ host, port, noDelay: true, allowHalfOpen: true, lookup: local.lookup(port) });
     const refused = (cause: NodeJS.ErrnoException): void => {
-      release();
+      leave();
       failed(cause.code ?? cause.message);
       lost(new IsthmusError('unavailable', `Endpoint ${host}:${port} cannot be reached: ${cause.code}`, { cause }));
     };
     socket.once('error', refused).once('connect', () => {
       socket.off('error', refused);
       target.connections += 1;
-      book.endpointWorked(entry, state, now());
+      state.latency.observe(now() - startedAt, now());
+      book.reached(subject, now());
+      const release = (outcome: Outcome): void => {
+        leave();
+        book.ended(subject, outcome, now());
+      };
       won({ end: socket, cluster: self, host: `${host}:${port}`, release });
     });
     return {
       cancel(why) {
         socket.off('error', refused).on('error', ignore).destroy();
-        release();
-        if (why !== 'unwanted') failed(why === 'timeout' ? 'timeout' : 'slow');
+        leave();
+        if (why === 'unwanted') return;
+        state.latency.observe(now() - startedAt, now());
+        failed(why === 'timeout' ? 'timeout' : 'slow');
       },
     };
   }
@@ -84,8 +94,8 @@ export function remoteCandidate(
   options: { readonly link: Link; readonly request: ConnectRequest; readonly wait: boolean },
 ): Candidate<Dialled> {
   const { link } = options;
-  const raceAfterMs = Math.max(context.raceAfterMs, raceRoundTrips * link.rttMs);
-  return { raceAfterMs, start: (won, lost) => new RemoteAttempt(context, entry, { ...options, won, lost }) };
+  const timing = timingOf(entry.connection, context.limits, link.rttMs);
+  return { ...timing, start: (won, lost) => new RemoteAttempt(context, entry, { ...options, won, lost }) };
 }
 
 interface RemoteOptions {
@@ -103,6 +113,7 @@ class RemoteAttempt implements Attempt {
   readonly #options: RemoteOptions;
   #stopWaiting: () => void = ignore;
   #stream: ClientHttp2Stream | undefined;
+  #session: TunnelSession | undefined;
   #over = false;
 
   constructor(context: DialContext, entry: ServiceEntry, options: RemoteOptions) {
@@ -143,6 +154,7 @@ class RemoteAttempt implements Attempt {
       return this.#fail(IsthmusError.from(thrown, 'unavailable'));
     }
     this.#stream = stream;
+    this.#session = session;
     const { link } = this.#options;
     const died = (cause?: Error): void => {
       if (this.#over) return;
@@ -176,15 +188,24 @@ class RemoteAttempt implements Attempt {
     const { book, now } = this.#context;
     const target = this.#entry.target(link.cluster);
     target.connections += 1;
-    book.remoteWorked(this.#entry, link.cluster, now());
-    const release = (): void => {
+    const subject = this.#subject;
+    book.reached(subject, now());
+    if (answer.load !== undefined) target.load.note(link.target.instance, answer.load, now());
+    const session = this.#session;
+    const release = (outcome: Outcome): void => {
       target.active -= 1;
+      // A tunnel that broke says nothing of the service behind it.
+      book.ended(subject, session?.broken ? 'neutral' : outcome, now());
     };
     won({ end: stream, cluster: link.cluster, host: addressOf(link.target), release });
   }
 
   #blame(reason: string): void {
-    this.#context.book.remoteFailed(this.#entry, this.#options.link.cluster, { reason, now: this.#context.now() });
+    this.#context.book.failed(this.#subject, { reason, now: this.#context.now() });
+  }
+
+  get #subject(): Subject {
+    return { kind: 'remote', entry: this.#entry, cluster: this.#options.link.cluster };
   }
 
   #fail(error: IsthmusError): void {

@@ -1,30 +1,34 @@
-import type { ServerHttp2Stream } from 'node:http2';
-import type { Socket } from 'node:net';
 import type { ClusterName, ReplicaName } from '../../model/names.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { PeerVerifier, SvidSource, TrustSource } from '../../model/ports/identity.ts';
 import type { Log } from '../../model/ports/log.ts';
+import type { SourceIdentity } from '../../model/ports/source-identity.ts';
 import type { Watch } from '../../model/ports/watch.ts';
-import type { RouteTable, ServiceRoute } from '../../model/route.ts';
+import type { RouteTable } from '../../model/route.ts';
 import type { SharesStep } from '../../model/shares.ts';
 import type { ListenAddress } from '../../runtime/io/tcp-server.ts';
 import { Watchable } from '../../runtime/watchable.ts';
 import { sleep } from '../../runtime/sleep.ts';
-import { decodeConnect, encodeAccepted, type HeaderFields, type RefusalReason } from '../../wire/connect.ts';
-import type { GatewayReport } from '../../wire/gateway-report.ts';
+import type { GatewayReport, ServiceReport } from '../../wire/gateway-report.ts';
 import type { AccessLog } from '../access-log.ts';
+import { type AccessJudge, judgeByExport } from '../access/verdict.ts';
 import { ServiceBook } from '../balance/service-book.ts';
-import { type GatewayLimits, limitsOf } from '../limits.ts';
-import { acceptAssertion } from '../tunnel/assertion.ts';
-import { type CandidateContext, inboundCandidates, outboundCandidates } from './candidates.ts';
+import { type GatewayLimits, limitsOf, type LimitUse } from '../limits.ts';
+import { gaugesOf } from '../metrics/gauges.ts';
+import { TrafficMetrics } from '../metrics/traffic.ts';
+import { ClusterProber } from './cluster-prober.ts';
 import { Connections } from './connections.ts';
 import { Credentials } from './credentials.ts';
-import { HboneServer, type InboundPeer, refuseStream } from './hbone-server.ts';
-import { startHealthServer, type HealthServer } from './health-server.ts';
-import { type ImportedPort, ImportListeners } from './import-listeners.ts';
+import { HboneServer } from './hbone-server.ts';
+import { routesView } from '../routes/view.ts';
+import { startHealthServer } from './health-server.ts';
+import type { HttpListener } from './http-listener.ts';
+import { ImportListeners } from './import-listeners.ts';
+import { Intake } from './intake.ts';
+import { type BoundAddress, LocalAddresses } from './local-addresses.ts';
+import { startMetricsServer } from './metrics-server.ts';
 import { SessionPool } from './pool.ts';
 import { Prober } from './prober.ts';
-import { abortEnd } from './splice.ts';
 
 export interface GatewayOptions {
   readonly cluster: ClusterName;
@@ -35,6 +39,8 @@ export interface GatewayOptions {
     readonly importHost: string;
     /** Absent: no health port. */
     readonly health?: ListenAddress;
+    /** Absent: no port for metrics. */
+    readonly metrics?: ListenAddress;
   };
   readonly svid: SvidSource;
   readonly trust: TrustSource;
@@ -46,6 +52,12 @@ export interface GatewayOptions {
   readonly limits?: Partial<GatewayLimits>;
   /** One entry per connection after its end. Absent: none is written. */
   readonly accessLog?: AccessLog;
+  /** Which workload a client's address belongs to. Absent: clients are anonymous of this cluster. */
+  readonly identities?: SourceIdentity;
+  /** Who may connect to what is exported. Absent: what the export says. */
+  readonly access?: AccessJudge;
+  /** What it runs from, for `/config`; nothing secret. */
+  readonly settings?: object;
   /** What the source of the table waits for, before it has one; the gateway is then not ready. */
   readonly tableStatus?: () => string | undefined;
   /** Digest of the present table, for the report. */
@@ -57,6 +69,7 @@ export interface GatewayOptions {
 export interface Gateway {
   readonly hbonePort: number;
   readonly healthPort: number | undefined;
+  readonly metricsPort: number | undefined;
   readonly ready: Watch<boolean>;
   /** Undefined when ready. */
   waitingFor(): string | undefined;
@@ -64,10 +77,11 @@ export interface Gateway {
   importPorts(): ReadonlyMap<string, number>;
   report(): GatewayReport;
   /**
-   * Not ready any more, accepts nothing new, tells peers to go away, waits up to `timeoutMs` for connections to end,
-   * then resets the rest. Resolves when there is none. `close` must follow.
+   * Not ready any more at once, and after `graceMs` (default 0: balancers need a moment to look away) accepts nothing
+   * new, tells peers to go away, waits up to `timeoutMs` for connections to end, then resets the rest. Resolves when
+   * there is none. `close` must follow.
    */
-  drain(timeoutMs: number): Promise<void>;
+  drain(timeoutMs: number, graceMs?: number): Promise<void>;
   /** Ends everything at once. */
   close(): Promise<void>;
 }
@@ -96,27 +110,38 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   return running;
 }
 
+/** From left to right only. */
+type Stage =
+  | 'serving'
+  /** Not ready any more, and serving all the same. */
+  | 'leaving'
+  /** Takes nothing new. */
+  | 'draining'
+  | 'closed';
+
 class RunningGateway implements Gateway {
   readonly ready: Watchable<boolean> = new Watchable<boolean>(false);
   readonly #options: GatewayOptions;
   readonly #limits: GatewayLimits;
+  readonly #metrics = new TrafficMetrics();
   readonly #credentials: Credentials;
   readonly #book: ServiceBook;
   readonly #pool: SessionPool;
   readonly #prober: Prober;
+  readonly #clusterProber: ClusterProber;
   readonly #connections: Connections;
   readonly #imports: ImportListeners;
-  readonly #context: CandidateContext;
+  readonly #intake: Intake;
   readonly #ends: (() => void)[] = [];
   #hbone: HboneServer | undefined;
-  #health: HealthServer | undefined;
+  #health: HttpListener | undefined;
+  #metricsServer: HttpListener | undefined;
   #timer: Timer | undefined;
   #ticks = 0;
-  #draining = false;
-  #closed = false;
+  #stage: Stage = 'serving';
 
   constructor(options: GatewayOptions, limits: GatewayLimits) {
-    const { cluster: self, clock, log, svid, trust, verifier, step } = options;
+    const { cluster: self, instance, clock, log, svid, trust, verifier, step } = options;
     this.#options = options;
     this.#limits = limits;
     this.#credentials = new Credentials({ svid, trust, verifier });
@@ -125,29 +150,50 @@ class RunningGateway implements Gateway {
       step,
       rules: limits,
       reach: (cluster) => this.#pool.reach(cluster),
-      onChange: (change) => log.warn(change, change.up ? 'back in use' : 'out of use'),
+      onChange: (change) => {
+        if (!change.up) this.#metrics.ejected(change.cluster, change.service);
+        log.warn(change, change.up ? 'back in use' : 'out of use');
+      },
+      onFailover: (service) => this.#metrics.failedOver(service),
     });
     const credentials = this.#credentials;
     const onChange = (): void => this.#book.refresh(clock.monotonic());
     this.#pool = new SessionPool({ self, credentials, limits, clock, log, onChange });
     this.#prober = new Prober({ book: this.#book, pool: this.#pool, self, limits, clock });
-    this.#connections = new Connections({ limits, clock, accessLog: options.accessLog });
+    this.#clusterProber = new ClusterProber({ instance, credentials, limits, clock });
+    this.#connections = new Connections({
+      limits,
+      clock,
+      accessLog: (entry) => {
+        this.#metrics.connectionEnded(entry);
+        options.accessLog?.(entry);
+      },
+    });
     this.#imports = new ImportListeners({
       host: options.listen.importHost,
       clock,
       log,
-      onConnection: (socket, imported) => this.#accepted(socket, imported),
+      onConnection: (socket, imported) => this.#intake.plain(socket, imported),
     });
-    this.#context = {
-      book: this.#book,
-      pool: this.#pool,
+    this.#intake = new Intake({
       self,
-      now: () => clock.monotonic(),
-      random: () => clock.random(),
-      raceAfterMs: limits.raceAfterMs,
-      attempts: limits.attempts,
-      isOwnListener: (address, port) => this.#isOwnListener(address, port),
-    };
+      clock,
+      book: this.#book,
+      connections: this.#connections,
+      candidates: {
+        book: this.#book,
+        pool: this.#pool,
+        self,
+        now: () => clock.monotonic(),
+        random: () => clock.random(),
+        limits,
+        local: new LocalAddresses(clock, () => this.#bound()),
+      },
+      identities: options.identities,
+      access: options.access ?? judgeByExport,
+      refusals: this.#metrics,
+      draining: () => this.#stage === 'draining' || this.#stage === 'closed',
+    });
   }
 
   async start(): Promise<void> {
@@ -158,9 +204,11 @@ class RunningGateway implements Gateway {
       limits: this.#limits,
       clock,
       log,
-      onConnect: (stream, headers, from) => this.#connect(stream, headers, from),
+      refusals: this.#metrics,
+      onConnect: (stream, headers, from) => this.#intake.tunnelled(stream, headers, from),
     });
     if (listen.health) this.#health = await startHealthServer(listen.health, () => this.waitingFor());
+    if (listen.metrics) this.#metricsServer = await this.#serveMetrics(listen.metrics);
     this.#ends.push(
       table.subscribe((next) => this.#setTable(next)),
       svid.subscribe(() => {
@@ -183,10 +231,14 @@ class RunningGateway implements Gateway {
     return this.#health?.port;
   }
 
+  get metricsPort(): number | undefined {
+    return this.#metricsServer?.port;
+  }
+
   waitingFor(): string | undefined {
     const { svid, trust, clock, tableStatus } = this.#options;
-    if (this.#closed) return 'nothing any more: closed';
-    if (this.#draining) return 'its end: draining';
+    if (this.#stage === 'closed') return 'nothing any more: closed';
+    if (this.#stage !== 'serving') return 'its end: draining';
     if (!svid.current) return 'an identity from the agent';
     if (svid.current.notAfter <= clock.now()) return 'a new identity from the agent: the present one has expired';
     if (!trust.current) return 'the roster of the federation';
@@ -198,8 +250,10 @@ class RunningGateway implements Gateway {
   }
 
   report(): GatewayReport {
-    const { instance, svid, trust, version, tableDigest } = this.#options;
-    const waitingFor = this.waitingFor() ?? this.#portProblem();
+    const { instance, svid, trust, version, tableDigest, clock } = this.#options;
+    const problems = this.#imports.problems();
+    const [problem] = problems.values();
+    const waitingFor = this.waitingFor() ?? problem;
     const svidNotAfter = svid.current?.notAfter;
     const rosterSequence = trust.current?.roster.sequence;
     return {
@@ -207,21 +261,25 @@ class RunningGateway implements Gateway {
       version: version ?? 'unknown',
       ready: this.waitingFor() === undefined,
       ...(waitingFor !== undefined && { waitingFor }),
-      draining: this.#draining,
+      draining: this.#stage !== 'serving',
       ...(svidNotAfter !== undefined && { svidNotAfter }),
       ...(rosterSequence !== undefined && { rosterSequence }),
       tableDigest: tableDigest?.() ?? '',
-      links: this.#pool.report(),
-      services: this.#book.report(),
+      links: [...this.#pool.report(), ...this.#clusterProber.report()],
+      services: this.#book.report(clock.monotonic()).map((report) => withProblem(report, problems)),
     };
   }
 
-  async drain(timeoutMs: number): Promise<void> {
-    const { log } = this.#options;
-    if (this.#closed) return;
-    this.#draining = true;
+  async drain(timeoutMs: number, graceMs: number = 0): Promise<void> {
+    const { log, clock } = this.#options;
+    if (this.#stage !== 'serving') return;
+    this.#stage = 'leaving';
     this.#judgeReadiness();
-    log.info({ connections: this.#connections.size, timeoutMs }, 'draining');
+    log.info({ connections: this.#connections.size, graceMs, timeoutMs }, 'draining');
+    if (graceMs > 0) await sleep(clock, graceMs);
+    // Closed meanwhile, and everything with it.
+    if (this.#ended) return;
+    this.#stage = 'draining';
     await this.#imports.stop();
     this.#hbone?.drain();
     if (await this.#emptied(timeoutMs)) return;
@@ -231,18 +289,24 @@ class RunningGateway implements Gateway {
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#ended) return;
+    this.#stage = 'closed';
     this.#judgeReadiness();
     this.#timer?.cancel();
     for (const end of this.#ends) end();
     await this.#imports.stop();
     this.#prober.close();
+    this.#clusterProber.close();
     this.#connections.cutAll();
     await this.#emptied(cutMs);
     this.#pool.destroy();
     await this.#hbone?.close();
     await this.#health?.close();
+    await this.#metricsServer?.close();
+  }
+
+  get #ended(): boolean {
+    return this.#stage === 'closed';
   }
 
   /** Whether all connections ended within `timeoutMs`. */
@@ -261,6 +325,8 @@ class RunningGateway implements Gateway {
     this.#prober.tick(now);
     this.#judgeReadiness();
     if (this.#ticks % sweepEvery === 0) {
+      this.#book.judge(now);
+      this.#clusterProber.tick(now);
       this.#connections.sweep(now);
       this.#pool.recheckExpired(clock.now());
       this.#hbone?.recheckExpired(clock.now());
@@ -272,7 +338,8 @@ class RunningGateway implements Gateway {
   #setTable(table: RouteTable): void {
     this.#pool.setTable(table);
     this.#book.setTable(table, this.#options.clock.monotonic());
-    if (!this.#draining) void this.#imports.setTable(table);
+    this.#clusterProber.setTable(table);
+    if (this.#stage === 'serving' || this.#stage === 'leaving') void this.#imports.setTable(table);
     this.#judgeReadiness();
   }
 
@@ -287,89 +354,52 @@ class RunningGateway implements Gateway {
     this.ready.set(this.waitingFor() === undefined);
   }
 
-  #portProblem(): string | undefined {
-    const [problem] = this.#imports.problems().values();
-    return problem;
+  *#bound(): Generator<BoundAddress> {
+    yield* this.#imports.bound();
+    const bound = this.#hbone?.bound;
+    if (bound) yield bound;
   }
 
-  /** A source that lists an import listener as an endpoint would send connections round and round. */
-  #isOwnListener(address: string, port: number): boolean {
-    const { importHost, hbone } = this.#options.listen;
-    if (address === importHost && this.#imports.listensOn(port)) return true;
-    return address === hbone.host && port === this.hbonePort;
+  #limitUse(): LimitUse {
+    const { open, buffered } = this.#connections.busiestPeer;
+    const pool = this.#pool.use;
+    return {
+      connections: this.#connections.size,
+      pendingConnects: this.#connections.pending,
+      connectionsPerPeer: open,
+      receiveBudgetBytes: this.#connections.buffered,
+      receiveBudgetPerPeerBytes: buffered,
+      inboundSessions: this.#hbone?.sessions ?? 0,
+      warmGateways: pool.gateways,
+      sessionsPerGateway: pool.sessions,
+      streamsPerSession: pool.streams,
+      waitersPerGateway: pool.waiters,
+      probesAtOnce: this.#prober.running,
+    };
   }
 
-  /** A plain client on an import listener. */
-  #accepted(socket: Socket, { service, port }: ImportedPort): void {
-    const entry = this.#book.get(service);
-    if (!entry || !this.#connections.admits) {
-      socket.on('error', () => undefined);
-      abortEnd(socket);
-      return;
-    }
-    const { cluster } = this.#options;
-    const remoteAddress = `${socket.remoteAddress}:${socket.remotePort}`;
-    const forwardedFor =
-      socket.remoteFamily === 'IPv6' ? `[${socket.remoteAddress}]:${socket.remotePort}` : remoteAddress;
-    this.#connections.carry({
-      client: socket,
-      entry,
-      port,
-      candidates: outboundCandidates(this.#context, entry, {
-        service,
-        port,
-        hop: 0,
-        sourceCluster: cluster,
-        forwardedFor,
-      }),
-      about: {
-        direction: 'outbound',
-        remoteAddress,
-        sourceCluster: cluster,
-        peer: undefined,
-        sourceIdentity: undefined,
-        traceparent: undefined,
-      },
-      refuse: () => abortEnd(socket),
+  #serveMetrics(listen: ListenAddress): Promise<HttpListener> {
+    const { cluster, instance, version, settings, table, clock, svid } = this.#options;
+    const limits = this.#limits;
+    const gauges = (): ReturnType<typeof gaugesOf> =>
+      gaugesOf({
+        version: version ?? 'unknown',
+        report: this.report(),
+        limits,
+        use: this.#limitUse(),
+        entries: this.#book.entries,
+        svidNotAfter: svid.current?.notAfter,
+      });
+    return startMetricsServer(listen, {
+      metrics: () => [...this.#metrics.metrics(), ...gauges()],
+      config: () => ({ cluster, instance, version, limits, ...(settings && { settings }) }),
+      routes: () => routesView(table.current, this.#book, clock.monotonic()),
+      stats: () => ({ report: this.report(), limits: this.#limitUse() }),
     });
   }
+}
 
-  /** A CONNECT of another cluster's gateway. */
-  #connect(stream: ServerHttp2Stream, headers: HeaderFields, { peer, remoteAddress }: InboundPeer): void {
-    const refuse = (reason: RefusalReason): void => refuseStream(stream, reason, this.#options.clock);
-    const decoded = decodeConnect(headers);
-    if (!decoded.ok) return refuse(decoded.reason);
-    const { request } = decoded;
-    const entry = this.#book.get(request.service);
-    const refusal = this.#judge(request.hop, entry?.route, request.port);
-    if (!entry || refusal) return refuse(refusal ?? 'not-exported');
-    this.#connections.carry({
-      client: stream,
-      entry,
-      port: request.port,
-      candidates: inboundCandidates(this.#context, entry, request.port),
-      about: {
-        direction: 'inbound',
-        remoteAddress,
-        sourceCluster: peer.cluster,
-        peer: peer.id,
-        sourceIdentity: acceptAssertion(peer.id, request.sourceIdentity),
-        traceparent: request.traceparent,
-      },
-      accept: () => stream.respond(encodeAccepted(entry.active)),
-      refuse,
-    });
-  }
-
-  /** Why a request from outside may not be served, or undefined. The order is that of what a stranger may learn. */
-  #judge(hop: number, route: ServiceRoute | undefined, port: number): RefusalReason | undefined {
-    if (hop > 0) return 'loop';
-    if (!route?.exported) return 'not-exported';
-    // No access policy is known to this gateway, so nothing allows the caller.
-    if (route.allow === 'policy') return 'denied';
-    if (!route.ports.some((one) => one.port === port)) return 'unknown-port';
-    if (this.#draining) return 'draining';
-    if (!this.#connections.admits) return 'overloaded';
-    return undefined;
-  }
+function withProblem(report: ServiceReport, problems: ReadonlyMap<string, string>): ServiceReport {
+  for (const [name, problem] of problems) if (name.startsWith(`${report.service}:`)) return { ...report, problem };
+  return report;
 }

@@ -10,6 +10,7 @@ import type { GatewayLimits } from '../limits.ts';
 import type { Refusals } from '../metrics/refusals.ts';
 import type { Credentials, GatewayPeer } from './credentials.ts';
 import { resetAllowance, settingsOf } from './http2-settings.ts';
+import type { BoundAddress } from './local-addresses.ts';
 import { RefusalLog } from './refusal-log.ts';
 import { watchSession } from './watchdog.ts';
 
@@ -20,7 +21,7 @@ export interface HboneServerOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly refusals?: Refusals;
-  /** Each CONNECT of a verified gateway. */
+  /** Each request of a verified gateway or workload. */
   readonly onConnect: (stream: ServerHttp2Stream, headers: HeaderFields, from: InboundPeer) => void;
 }
 
@@ -54,6 +55,11 @@ export class HboneServer {
 
   get port(): number {
     return this.#server?.port ?? 0;
+  }
+
+  /** Where it listens; undefined once it has stopped. */
+  get bound(): BoundAddress | undefined {
+    return this.#server && { address: this.#server.address, port: this.#server.port };
   }
 
   get sessions(): number {
@@ -109,7 +115,7 @@ export class HboneServer {
         context,
         alpn: ['h2'],
         clientCertificate: 'required',
-        check: (chain) => credentials.check(chain),
+        check: (chain) => credentials.checkCaller(chain),
         timeoutMs: limits.handshakeTimeoutMs,
       });
       if (alpn !== 'h2') {

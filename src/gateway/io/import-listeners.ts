@@ -6,6 +6,7 @@ import type { Log } from '../../model/ports/log.ts';
 import type { RouteTable } from '../../model/route.ts';
 import { Backoff } from '../../runtime/backoff.ts';
 import { listenTcp, type TcpServer } from '../../runtime/io/tcp-server.ts';
+import type { BoundAddress } from './local-addresses.ts';
 
 /** A service port that has a listener here. */
 export interface ImportedPort {
@@ -41,8 +42,9 @@ class ImportListener {
     this.#opening = this.#open();
   }
 
-  get port(): number | undefined {
-    return this.#server?.port;
+  /** Where it listens; undefined while it does not. */
+  get bound(): BoundAddress | undefined {
+    return this.#server && { address: this.#server.address, port: this.#server.port };
   }
 
   get problem(): string | undefined {
@@ -88,6 +90,8 @@ class ImportListener {
 export class ImportListeners {
   readonly #options: ImportListenersOptions;
   readonly #listeners = new Map<number, ImportListener>();
+  /** Service ports whose import port is another one's, and whose. */
+  #clashes: ReadonlyMap<string, string> = new Map();
   #ended = false;
 
   constructor(options: ImportListenersOptions) {
@@ -97,37 +101,41 @@ export class ImportListeners {
   /** Resolves when each new listener was tried once. */
   async setTable(table: RouteTable): Promise<void> {
     if (this.#ended) return;
-    const wanted = importedPorts(table);
+    const { wanted, clashes } = this.#wanted(table);
     for (const [port, listener] of this.#listeners) {
-      const next = wanted.get(port);
-      if (next && next.service === listener.imported.service && next.port === listener.imported.port) continue;
+      if (nameOf(wanted.get(port)) === nameOf(listener.imported)) continue;
       this.#listeners.delete(port);
       void listener.stop();
     }
     for (const [port, imported] of wanted) {
       if (!this.#listeners.has(port)) this.#listeners.set(port, new ImportListener(imported, this.#options));
     }
+    for (const [name, problem] of clashes) {
+      if (!this.#clashes.has(name)) this.#options.log.warn({ service: name, problem }, 'import port is not its own');
+    }
+    this.#clashes = clashes;
     await Promise.all([...this.#listeners.values()].map((listener) => listener.opening));
   }
 
   /** `<namespace>/<name>:<service port>` → the port in use. */
   ports(): ReadonlyMap<string, number> {
     const ports = new Map<string, number>();
-    for (const { imported, port } of this.#listeners.values()) {
-      if (port !== undefined) ports.set(`${imported.service}:${imported.port}`, port);
-    }
+    for (const { imported, bound } of this.#listeners.values()) if (bound) ports.set(nameOf(imported), bound.port);
     return ports;
   }
 
-  /** Why listeners are not open, by import port. */
-  problems(): ReadonlyMap<number, string> {
-    const problems = new Map<number, string>();
-    for (const [port, { problem }] of this.#listeners) if (problem !== undefined) problems.set(port, problem);
+  /** `<namespace>/<name>:<service port>` → why nobody listens for it. */
+  problems(): ReadonlyMap<string, string> {
+    const problems = new Map(this.#clashes);
+    for (const { imported, problem } of this.#listeners.values()) {
+      if (problem !== undefined) problems.set(nameOf(imported), problem);
+    }
     return problems;
   }
 
-  listensOn(port: number): boolean {
-    return this.#listeners.has(port);
+  /** Where this gateway takes plain connections now. */
+  *bound(): Generator<BoundAddress> {
+    for (const { bound } of this.#listeners.values()) if (bound) yield bound;
   }
 
   async stop(): Promise<void> {
@@ -136,16 +144,42 @@ export class ImportListeners {
     this.#listeners.clear();
     await Promise.all(all.map((listener) => listener.stop()));
   }
+
+  /**
+   * By import port. Of two that claim one port the earlier keeps it: whoever listens there already, else the first by
+   * name. The agent allocates without clashes; ports that people fix by hand may have some.
+   */
+  #wanted(table: RouteTable): {
+    readonly wanted: ReadonlyMap<number, ImportedPort>;
+    readonly clashes: ReadonlyMap<string, string>;
+  } {
+    const claims = importedPorts(table);
+    const holds = (claim: ImportedPort): boolean =>
+      nameOf(this.#listeners.get(claim.importPort)?.imported) === nameOf(claim);
+    const wanted = new Map(claims.filter(holds).map((claim) => [claim.importPort, claim]));
+    const clashes = new Map<string, string>();
+    for (const claim of claims) {
+      const owner = wanted.get(claim.importPort);
+      if (!owner) wanted.set(claim.importPort, claim);
+      else if (owner !== claim) {
+        clashes.set(nameOf(claim), `import port ${claim.importPort} is that of ${nameOf(owner)} already`);
+      }
+    }
+    return { wanted, clashes };
+  }
 }
 
-/** By import port. A port that two services claim goes to the first by name; the agent allocates without clashes. */
-function importedPorts(table: RouteTable): Map<number, ImportedPort> {
-  const wanted = new Map<number, ImportedPort>();
-  for (const key of [...table.services.keys()].sort()) {
-    for (const { port, importPort } of table.services.get(key)?.ports ?? []) {
-      if (importPort !== undefined && !wanted.has(importPort))
-        wanted.set(importPort, { service: key, port, importPort });
-    }
-  }
-  return wanted;
+/** `<namespace>/<name>:<service port>`; nothing has the empty name. */
+function nameOf(imported: ImportedPort | undefined): string {
+  return imported ? `${imported.service}:${imported.port}` : '';
+}
+
+function importedPorts(table: RouteTable): ImportedPort[] {
+  return [...table.services.keys()]
+    .sort()
+    .flatMap((service) =>
+      (table.services.get(service)?.ports ?? []).flatMap(({ port, importPort }) =>
+        importPort === undefined ? [] : [{ service, port, importPort }],
+      ),
+    );
 }

@@ -6,7 +6,9 @@ import type { GatewayTarget } from '../../model/route.ts';
 import { Backoff } from '../../runtime/backoff.ts';
 import type { LinkReport } from '../../wire/gateway-report.ts';
 import type { GatewayLimits } from '../limits.ts';
-import { ProbeWindow, RttRing } from '../tunnel/rtt.ts';
+import { PeakEwma } from '../balance/choice/peak-ewma.ts';
+import type { Choosable } from '../balance/choice/strategy.ts';
+import { LinkFacts, type Reach } from '../tunnel/link-facts.ts';
 import type { SessionState } from '../tunnel/session-state.ts';
 import type { Credentials } from './credentials.ts';
 import { openSession, type TunnelSession } from './session.ts';
@@ -27,7 +29,11 @@ type Waiter = (outcome: TunnelSession | IsthmusError) => void;
 const firstRetryMs = 50;
 
 /** The way to one gateway of another cluster: its sessions, kept warm, and what is known of it. */
-export class Link {
+export class Link implements Choosable {
+  readonly id: string;
+  readonly latency: PeakEwma = new PeakEwma();
+  /** Gateways take turns by load alone: a session is ready or not. */
+  readonly since: number = Number.NEGATIVE_INFINITY;
   readonly target: GatewayTarget;
   readonly cluster: ClusterName;
   readonly #options: LinkOptions;
@@ -36,21 +42,22 @@ export class Link {
   /** Sessions that take no new streams but still carry some. */
   readonly #leaving = new Set<TunnelSession>();
   readonly #waiters = new Set<Waiter>();
-  readonly #rtt = new RttRing();
-  readonly #probes = new ProbeWindow();
+  readonly #facts: LinkFacts;
   #state: SessionState = { kind: 'idle', retryAt: undefined };
   #attempt: AbortController | undefined;
   #retry: Timer | undefined;
-  #reach: 'up' | 'down' | 'unknown' = 'unknown';
-  #changedAt: number;
-  #reason: string | undefined;
   #closed = false;
 
   constructor(options: LinkOptions) {
     this.#options = options;
     this.target = options.target;
     this.cluster = options.cluster;
-    this.#changedAt = options.clock.monotonic();
+    const address = addressOf(options.target);
+    this.id = `${options.target.instance} ${address}`;
+    this.#facts = new LinkFacts(
+      { cluster: options.cluster, instance: options.target.instance, address },
+      options.clock.monotonic(),
+    );
     this.#backoff = new Backoff({ initialMs: firstRetryMs, maxMs: options.limits.reconnectMaxMs }, () =>
       options.clock.random(),
     );
@@ -58,8 +65,8 @@ export class Link {
   }
 
   /** `unknown`: no attempt has ended yet. */
-  get reach(): 'up' | 'down' | 'unknown' {
-    return this.#reach;
+  get reach(): Reach {
+    return this.#facts.reach;
   }
 
   /** Of the newest session or of the attempt to get one. */
@@ -75,7 +82,7 @@ export class Link {
 
   /** Median round trip in ms; 0 while never measured. */
   get rttMs(): number {
-    return this.#rtt.quantile(0.5) ?? 0;
+    return this.#facts.rttMs;
   }
 
   /** The least busy session that takes a stream now. */
@@ -120,25 +127,18 @@ export class Link {
   }
 
   report(): LinkReport {
-    const now = this.#options.clock.monotonic();
-    const p50 = this.#rtt.quantile(0.5);
-    const p99 = this.#rtt.quantile(0.99);
-    return {
-      cluster: this.cluster,
-      instance: this.target.instance,
-      address: addressOf(this.target),
-      up: this.#reach === 'up',
-      ...(p50 !== undefined && { rttP50Ms: p50 }),
-      ...(p99 !== undefined && { rttP99Ms: p99 }),
-      loss: this.#reach === 'down' ? 1 : this.#probes.loss(now),
-      forMs: now - this.#changedAt,
-      ...(this.#reason !== undefined && { reason: this.#reason }),
-    };
+    return this.#facts.report(this.#options.clock.monotonic());
   }
 
   /** Sessions that are still open, also those that drain. */
   get sessions(): number {
     return this.#sessions.size + this.#leaving.size;
+  }
+
+  /** What it holds of what is limited. */
+  get use(): { readonly sessions: number; readonly streams: number; readonly waiters: number } {
+    const streams = [...this.#sessions].reduce((most, session) => Math.max(most, session.active), 0);
+    return { sessions: this.#sessions.size, streams, waiters: this.#waiters.size };
   }
 
   /** No new streams and no new sessions; the open ones end with their last stream. */
@@ -172,12 +172,15 @@ export class Link {
     this.#attempt = attempt;
     const { clock } = this.#options;
     if (this.#sessions.size === 0) this.#state = { kind: 'connecting', since: clock.monotonic() };
-    this.#probes.sent(clock.monotonic());
+    this.#facts.sent(clock.monotonic());
     openSession(
       { ...this.#options, signal: attempt.signal },
       {
-        onRtt: (ms) => this.#rtt.add(ms),
-        onPing: () => this.#probes.sent(clock.monotonic()),
+        onRtt: (ms) => {
+          this.#facts.roundTrip(ms);
+          this.latency.observe(ms, clock.monotonic());
+        },
+        onPing: () => this.#facts.sent(clock.monotonic()),
         onLeave: (session) => this.#left(session),
         onEnd: (session) => void this.#leaving.delete(session),
       },
@@ -211,7 +214,7 @@ export class Link {
   #failed(error: IsthmusError): void {
     this.#attempt = undefined;
     if (this.#closed) return;
-    this.#probes.lost(this.#options.clock.monotonic());
+    this.#facts.lost(this.#options.clock.monotonic());
     this.#answer(error);
     if (this.#sessions.size === 0) this.#setReach('down', error.message);
     this.#plan();
@@ -221,7 +224,7 @@ export class Link {
     this.#sessions.delete(session);
     if (session.state.kind === 'draining') this.#leaving.add(session);
     const { state } = session;
-    if (state.kind === 'dead') this.#probes.lost(this.#options.clock.monotonic());
+    if (state.kind === 'dead') this.#facts.lost(this.#options.clock.monotonic());
     if (this.#closed || this.#sessions.size > 0) return;
     this.#state = state;
     this.#setReach('down', state.kind === 'dead' || state.kind === 'draining' ? state.reason : undefined);
@@ -245,10 +248,7 @@ export class Link {
   }
 
   #setReach(reach: 'up' | 'down', reason: string | undefined): void {
-    this.#reason = reason;
-    if (this.#reach === reach) return;
-    this.#reach = reach;
-    this.#changedAt = this.#options.clock.monotonic();
+    if (!this.#facts.set(reach, reason, this.#options.clock.monotonic())) return;
     const fields = { cluster: this.cluster, gateway: this.target.instance, address: addressOf(this.target) };
     if (reach === 'up') this.#options.log.info(fields, 'link is up');
     else this.#options.log.warn({ ...fields, reason }, 'link is down');

@@ -1,11 +1,14 @@
-import type { ClusterName } from '../../model/names.ts';
+import type { ClusterName, ReplicaName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { GatewayTarget, RouteTable } from '../../model/route.ts';
 import type { LinkReport } from '../../wire/gateway-report.ts';
-import { leastOfTwo } from '../balance/order.ts';
+import { leastRequest } from '../balance/choice/least-request.ts';
+import type { Choosable } from '../balance/choice/strategy.ts';
+import { servingClusters } from '../routes/serving.ts';
 import type { GatewayLimits } from '../limits.ts';
 import type { Credentials } from './credentials.ts';
+import type { Reach } from '../tunnel/link-facts.ts';
 import { addressOf, Link } from './link.ts';
 
 export interface PoolOptions {
@@ -18,7 +21,18 @@ export interface PoolOptions {
   readonly onChange: () => void;
 }
 
-/** Links to the gateways of all other clusters in the table, each with at least one warm session. */
+export interface LinkChoice {
+  /** At most so many are wanted. */
+  readonly limit: number;
+  /** What a gateway says it carries; what it carries for others counts too. */
+  readonly loadOf?: (instance: ReplicaName) => number | undefined;
+}
+
+interface ChoosableLink extends Choosable {
+  readonly link: Link;
+}
+
+/** Links to the gateways of all clusters that serve something routed here, each with at least one warm session. */
 export class SessionPool {
   readonly #options: PoolOptions;
   readonly #clusters = new Map<ClusterName, Map<string, Link>>();
@@ -33,11 +47,12 @@ export class SessionPool {
   setTable(table: RouteTable): void {
     let room = this.#options.limits.warmGateways;
     let overLimit = 0;
+    const serving = servingClusters(table);
     for (const cluster of this.#clusters.keys()) {
-      if (!table.clusters.has(cluster)) this.#keep(cluster, []);
+      if (!table.clusters.has(cluster) || !serving.has(cluster)) this.#keep(cluster, []);
     }
     for (const { name, gateways } of table.clusters.values()) {
-      if (name === this.#options.self) continue;
+      if (!serving.has(name)) continue;
       const kept = gateways.slice(0, room);
       room -= kept.length;
       overLimit += gateways.length - kept.length;
@@ -50,7 +65,7 @@ export class SessionPool {
     this.#options.onChange();
   }
 
-  reach(cluster: ClusterName): 'up' | 'down' | 'unknown' {
+  reach(cluster: ClusterName): Reach {
     const links = this.#clusters.get(cluster);
     if (!links || links.size === 0) return 'down';
     let unknown = false;
@@ -62,13 +77,26 @@ export class SessionPool {
   }
 
   /** Links of a cluster in the order to be tried: those that may work first. */
-  links(cluster: ClusterName, limit: number): Link[] {
+  links(cluster: ClusterName, { limit, loadOf }: LinkChoice): Link[] {
+    const { clock } = this.#options;
     const all = [...(this.#clusters.get(cluster)?.values() ?? [])];
-    const random = (): number => this.#options.clock.random();
-    const usable = all.filter((link) => link.reach !== 'down');
-    const order = leastOfTwo(usable, (link) => link.active, { random, limit });
+    const order = leastRequest.order<ChoosableLink>({
+      items: all.map((link) => ({
+        link,
+        id: link.id,
+        latency: link.latency,
+        since: link.since,
+        active: Math.max(link.active, loadOf?.(link.target.instance) ?? 0),
+      })),
+      usable: ({ link }) => link.reach !== 'down',
+      limit,
+      now: clock.monotonic(),
+      random: () => clock.random(),
+      source: undefined,
+      slowStartMs: 0,
+    });
     const lost = all.filter((link) => link.reach === 'down');
-    return [...order, ...lost].slice(0, limit);
+    return [...order.map(({ link }) => link), ...lost].slice(0, limit);
   }
 
   renew(): void {
@@ -88,6 +116,23 @@ export class SessionPool {
   /** Trust has changed: sessions whose peer is no longer accepted end. */
   recheck(): void {
     for (const link of [...this.#all(), ...this.#parting]) link.recheck();
+  }
+
+  /** The most that one gateway of another cluster has of what is limited for each, and their number. */
+  get use(): {
+    readonly gateways: number;
+    readonly sessions: number;
+    readonly streams: number;
+    readonly waiters: number;
+  } {
+    const most = { gateways: 0, sessions: 0, streams: 0, waiters: 0 };
+    for (const { use } of this.#all()) {
+      most.gateways += 1;
+      most.sessions = Math.max(most.sessions, use.sessions);
+      most.streams = Math.max(most.streams, use.streams);
+      most.waiters = Math.max(most.waiters, use.waiters);
+    }
+    return most;
   }
 
   report(): LinkReport[] {

@@ -1,10 +1,9 @@
 import { connect as connectTcp } from 'node:net';
 import type { ClusterName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
-import type { Probe, ServiceBook } from '../balance/service-book.ts';
-import type { ServiceEntry, EndpointState } from '../balance/service-entry.ts';
-import type { GatewayLimits } from '../limits.ts';
 import { decodeAnswer, encodeConnect } from '../../wire/connect.ts';
+import type { ServiceBook, Subject } from '../balance/service-book.ts';
+import type { GatewayLimits } from '../limits.ts';
 import type { SessionPool } from './pool.ts';
 
 export interface ProberOptions {
@@ -24,11 +23,19 @@ export class Prober {
     this.#options = options;
   }
 
+  /** Probes in flight. */
+  get running(): number {
+    return this.#running.size;
+  }
+
   /** Starts the probes that are due, within the bound. */
   tick(now: number): void {
     const room = this.#options.limits.probesAtOnce - this.#running.size;
     if (room <= 0) return;
-    for (const probe of this.#options.book.takeProbes(now, room)) this.#start(probe);
+    for (const subject of this.#options.book.takeProbes(now, room)) {
+      if (subject.kind === 'endpoint') this.#probeEndpoint(subject);
+      else this.#probeRemote(subject);
+    }
   }
 
   close(): void {
@@ -36,33 +43,35 @@ export class Prober {
     this.#running.clear();
   }
 
-  #start(probe: Probe): void {
-    if (probe.kind === 'endpoint') this.#probeEndpoint(probe.entry, probe.state);
-    else this.#probeRemote(probe.entry, probe.cluster);
-  }
-
-  #probeEndpoint(entry: ServiceEntry, state: EndpointState): void {
-    const [port] = state.endpoint.ports.values();
+  #probeEndpoint(subject: Extract<Subject, { kind: 'endpoint' }>): void {
+    const { endpoint } = subject.state;
+    const [port] = endpoint.ports.values();
     if (port === undefined) return;
     const { book, clock, limits } = this.#options;
-    const socket = connectTcp({ host: state.endpoint.address, port });
+    const socket = connectTcp({ host: endpoint.address, port });
     const stop = (): void => {
       timer.cancel();
       this.#running.delete(stop);
+      socket.off('error', failed).on('error', () => undefined);
       socket.destroy();
     };
-    const timer = clock.schedule(limits.probeTimeoutMs, stop);
-    this.#running.add(stop);
-    socket.on('error', stop).once('connect', () => {
+    const failed = (): void => {
       stop();
-      book.endpointWorked(entry, state, clock.monotonic());
+      book.probeFailed(subject, clock.monotonic());
+    };
+    const timer = clock.schedule(limits.probeTimeoutMs, failed);
+    this.#running.add(stop);
+    socket.on('error', failed).once('connect', () => {
+      stop();
+      book.reached(subject, clock.monotonic());
     });
   }
 
-  #probeRemote(entry: ServiceEntry, cluster: ClusterName): void {
+  #probeRemote(subject: Extract<Subject, { kind: 'remote' }>): void {
     const { book, pool, clock, limits, self } = this.#options;
+    const { entry, cluster } = subject;
     const port = entry.route.targets.find((target) => target.cluster === cluster)?.ports[0];
-    const session = pool.links(cluster, 1)[0]?.pick();
+    const session = pool.links(cluster, { limit: 1 })[0]?.pick();
     if (port === undefined || !session) return;
     let stream: ReturnType<typeof session.open>;
     try {
@@ -74,16 +83,21 @@ export class Prober {
     const timer = clock.schedule(limits.probeTimeoutMs, () => stream.destroy(new Error('No answer to the probe')));
     const stop = (): void => void stream.destroy(new Error('No longer wanted'));
     this.#running.add(stop);
+    let answered = false;
     stream
       .on('error', () => undefined)
       .once('close', () => {
         timer.cancel();
         this.#running.delete(stop);
+        // A tunnel that broke says nothing of the service behind it.
+        if (!answered && !session.broken) book.probeFailed(subject, clock.monotonic());
       });
     stream.once('response', (headers) => {
+      answered = true;
       // A clean end: resets count against the patience of foreign peers.
       stream.resume().end();
-      if (decodeAnswer(headers).ok) book.remoteWorked(entry, cluster, clock.monotonic());
+      if (decodeAnswer(headers).ok) book.reached(subject, clock.monotonic());
+      else book.probeFailed(subject, clock.monotonic());
     });
   }
 }

@@ -81,6 +81,11 @@ export class TunnelSession {
     return this.#state;
   }
 
+  /** It ended under its streams; they say nothing then. */
+  get broken(): boolean {
+    return this.#http2.destroyed;
+  }
+
   get active(): number {
     return this.#active;
   }

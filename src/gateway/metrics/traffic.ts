@@ -1,5 +1,5 @@
 import type { AccessLogEntry } from '../access-log.ts';
-import { nameOf, namespaceOf } from '../../model/names.ts';
+import { nameOf, namespaceOf, type ServiceKey } from '../../model/names.ts';
 import type { Refusals } from './refusals.ts';
 import { type MetricSamples, Series } from './series.ts';
 
@@ -110,12 +110,12 @@ export class TrafficMetrics implements Refusals {
     this.#refusals.add(this.#refusals.of(reason));
   }
 
-  ejected(cluster: string, key: { readonly name: string; readonly namespace: string }): void {
-    this.#ejections.add(this.#ejections.of(cluster, key.name, key.namespace));
+  ejected(cluster: string, key: ServiceKey): void {
+    this.#ejections.add(this.#ejections.of(cluster, nameOf(key), namespaceOf(key)));
   }
 
-  failedOver(key: { readonly name: string; readonly namespace: string }): void {
-    this.#failovers.add(this.#failovers.of(key.name, key.namespace));
+  failedOver(key: ServiceKey): void {
+    this.#failovers.add(this.#failovers.of(nameOf(key), namespaceOf(key)));
   }
 
   metrics(): readonly MetricSamples[] {

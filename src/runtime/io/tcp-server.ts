@@ -9,6 +9,8 @@ export interface ListenAddress {
 
 export interface TcpServer {
   readonly host: string;
+  /** The IP address that `host` came to. */
+  readonly address: string;
   /** The port in use, also when 0 was asked for. */
   readonly port: number;
   /** Open connections. */
@@ -41,6 +43,7 @@ export async function listenTcp(address: ListenAddress, onConnection: (socket: S
   if (bound === null || typeof bound === 'string') throw new IsthmusError('internal', 'Listening socket has no port');
   return {
     host: address.host,
+    address: bound.address,
     port: bound.port,
     connections,
     stop: () => void server.close(),

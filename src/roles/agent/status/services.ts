@@ -1,6 +1,7 @@
-import type { ClusterName, ServiceKey } from '../../../model/names.ts';
+import type { ServiceKey } from '../../../model/names.ts';
 import type { EndpointCounts } from '../../../model/record.ts';
 import type { ServiceRoute, Target } from '../../../model/route.ts';
+import { standingOf } from '../../../model/shares.ts';
 import type { ServiceDetail, ServiceRow, TargetRow } from '../../../model/status.ts';
 import { type AgentFacts, standings, type TargetStanding } from './facts.ts';
 import type { TargetRates } from './rates.ts';
@@ -26,7 +27,7 @@ export function serviceDetail(facts: AgentFacts, key: ServiceKey, rates: TargetR
 function serviceRow(facts: AgentFacts, route: ServiceRoute): ServiceRow {
   const found = standings(facts, route);
   const counts = route.targets.map((target) => healthyOf(facts, route.key, target));
-  const state = serviceState(route, found);
+  const state = standingOf(route, (cluster) => found.get(cluster)?.share ?? 0);
   const conflicts = facts.view.services.get(route.key)?.conflicts ?? [];
   const unlistened = route.ports.filter((port) => port.importPort === undefined);
   const message = [
@@ -49,16 +50,6 @@ function serviceRow(facts: AgentFacts, route: ServiceRoute): ServiceRow {
     state,
     ...(message !== '' && { message }),
   };
-}
-
-function serviceState(route: ServiceRoute, found: ReadonlyMap<ClusterName, TargetStanding>): ServiceRow['state'] {
-  const shareOf = (target: Target): number => found.get(target.cluster)?.share ?? 0;
-  const total = route.targets.reduce((sum, target) => sum + shareOf(target), 0);
-  if (total === 0) return 'Down';
-  const best = Math.min(...route.targets.map((target) => target.tier));
-  const preferred = route.targets.filter((target) => target.tier === best).reduce((sum, t) => sum + shareOf(t), 0);
-  if (preferred === 0) return 'Failover';
-  return preferred < total * 0.995 ? 'Spill' : 'Active';
 }
 
 function healthyOf(facts: AgentFacts, key: ServiceKey, { cluster }: Target): EndpointCounts {

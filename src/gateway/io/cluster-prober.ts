@@ -1,0 +1,151 @@
+import { IsthmusError, messageOf } from '../../model/error.ts';
+import type { ClusterName, ReplicaName } from '../../model/names.ts';
+import type { Clock } from '../../model/ports/clock.ts';
+import type { GatewayTarget, RouteTable } from '../../model/route.ts';
+import { decodeLoad, encodeProbe } from '../../wire/connect.ts';
+import type { LinkReport } from '../../wire/gateway-report.ts';
+import type { GatewayLimits } from '../limits.ts';
+import { isElected, unusedClusters } from '../routes/serving.ts';
+import { LinkFacts } from '../tunnel/link-facts.ts';
+import type { Credentials } from './credentials.ts';
+import { addressOf } from './link.ts';
+import { openSession, type TunnelSession } from './session.ts';
+
+export interface ClusterProberOptions {
+  readonly instance: ReplicaName;
+  readonly credentials: Credentials;
+  readonly limits: GatewayLimits;
+  readonly clock: Clock;
+}
+
+/** One probe lasts so long: enough for a few pings. */
+const probeMs = 700;
+/** Full handshakes side by side. */
+const abreast = 8;
+
+interface Watched {
+  readonly cluster: ClusterName;
+  readonly target: GatewayTarget;
+  readonly facts: LinkFacts;
+  /** Ends the probe that runs. */
+  stop: (() => void) | undefined;
+  /** Monotonic ms. */
+  dueAt: number;
+}
+
+/**
+ * Measures the way to clusters that nothing here has traffic for, through the real tunnel and back: handshake, pings, an
+ * answer of the gateway itself. Only one gateway of a cluster does it (`isElected`), and no session stays open.
+ */
+export class ClusterProber {
+  readonly #options: ClusterProberOptions;
+  readonly #watched = new Map<string, Watched>();
+
+  constructor(options: ClusterProberOptions) {
+    this.#options = options;
+  }
+
+  setTable(table: RouteTable): void {
+    const wanted = new Set<string>();
+    const clusters = isElected(table, this.#options.instance) ? unusedClusters(table) : [];
+    for (const { name: cluster, gateways } of clusters) {
+      for (const target of gateways) {
+        const key = `${cluster} ${target.instance} ${addressOf(target)}`;
+        wanted.add(key);
+        if (this.#watched.has(key) || this.#watched.size >= this.#options.limits.warmGateways) continue;
+        const now = this.#options.clock.monotonic();
+        const facts = new LinkFacts({ cluster, instance: target.instance, address: addressOf(target) }, now);
+        this.#watched.set(key, { cluster, target, facts, stop: undefined, dueAt: now });
+      }
+    }
+    for (const [key, watched] of this.#watched) {
+      if (wanted.has(key)) continue;
+      watched.stop?.();
+      this.#watched.delete(key);
+    }
+    this.tick(this.#options.clock.monotonic());
+  }
+
+  /** Starts the probes that are due. */
+  tick(now: number): void {
+    if (!this.#options.credentials.context()) return;
+    const { clusterProbeIntervalMs } = this.#options.limits;
+    for (const watched of this.#watched.values()) {
+      if (this.running >= abreast) return;
+      if (watched.stop || watched.dueAt > now) continue;
+      // Not all at one moment: an interval and a half at most.
+      watched.dueAt = now + clusterProbeIntervalMs * (0.75 + this.#options.clock.random() / 2);
+      this.#probe(watched);
+    }
+  }
+
+  /** Probes that run now. */
+  get running(): number {
+    let count = 0;
+    for (const { stop } of this.#watched.values()) if (stop) count += 1;
+    return count;
+  }
+
+  report(): LinkReport[] {
+    const now = this.#options.clock.monotonic();
+    return [...this.#watched.values()].map(({ facts }) => facts.report(now));
+  }
+
+  close(): void {
+    for (const { stop } of this.#watched.values()) stop?.();
+    this.#watched.clear();
+  }
+
+  #probe(watched: Watched): void {
+    const { clock, credentials, limits } = this.#options;
+    const { facts, cluster, target } = watched;
+    const attempt = new AbortController();
+    let session: TunnelSession | undefined;
+    const end = (): void => {
+      watched.stop = undefined;
+      timer?.cancel();
+      attempt.abort();
+      session?.destroy(new IsthmusError('cancelled', 'The probe is over'));
+    };
+    const failed = (thrown: unknown): void => {
+      if (attempt.signal.aborted) return;
+      facts.lost(clock.monotonic());
+      facts.set('down', messageOf(thrown), clock.monotonic());
+      end();
+    };
+    let timer: ReturnType<Clock['schedule']> | undefined;
+    watched.stop = end;
+    facts.sent(clock.monotonic());
+    openSession(
+      { cluster, target, credentials, limits, clock, signal: attempt.signal },
+      {
+        onRtt: (ms) => facts.roundTrip(ms),
+        onPing: () => facts.sent(clock.monotonic()),
+        onLeave: () => undefined,
+        onEnd: () => failed(new IsthmusError('unavailable', 'The session ended during the probe')),
+      },
+    ).then((opened) => {
+      session = opened;
+      if (attempt.signal.aborted) return end();
+      timer = clock.schedule(probeMs, end);
+      this.#ask(watched, opened, failed);
+    }, failed);
+  }
+
+  /** Asks the gateway itself: an HTTP/2 library that answers pings is not yet a gateway that serves. */
+  #ask({ facts }: Watched, session: TunnelSession, failed: (thrown: unknown) => void): void {
+    let stream: ReturnType<TunnelSession['open']>;
+    try {
+      stream = session.open(encodeProbe());
+    } catch (thrown) {
+      return failed(thrown);
+    }
+    stream.on('error', () => undefined);
+    stream.once('response', (headers) => {
+      stream.resume().end();
+      const load = decodeLoad(headers);
+      if (load !== undefined) facts.said(load);
+      facts.set('up', undefined, this.#options.clock.monotonic());
+    });
+  }
+}

@@ -1,0 +1,202 @@
+import type { ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { ClusterName } from '../../model/names.ts';
+import type { Clock } from '../../model/ports/clock.ts';
+import type { SourceIdentity } from '../../model/ports/source-identity.ts';
+import {
+  type ConnectRequest,
+  decodeConnect,
+  encodeAccepted,
+  encodeProbeAnswer,
+  type HeaderFields,
+  isProbe,
+  type RefusalReason,
+  statusOf,
+} from '../../wire/connect.ts';
+import type { ResponseFlag } from '../access-log.ts';
+import { type Caller, callerOf } from '../access/caller.ts';
+import type { AccessJudge, AccessVerdict } from '../access/verdict.ts';
+import type { ServiceBook } from '../balance/service-book.ts';
+import type { ServiceEntry } from '../balance/service-entry.ts';
+import type { Refusals } from '../metrics/refusals.ts';
+import { type CandidateContext, inboundCandidates, outboundCandidates } from './candidates.ts';
+import type { ConnectionFacts, Connections } from './connections.ts';
+import { type InboundPeer, refuseStream } from './hbone-server.ts';
+import type { ImportedPort } from './import-listeners.ts';
+import { abortEnd } from './splice.ts';
+
+export interface IntakeOptions {
+  readonly self: ClusterName;
+  readonly clock: Clock;
+  readonly book: ServiceBook;
+  readonly connections: Connections;
+  readonly candidates: CandidateContext;
+  readonly identities: SourceIdentity | undefined;
+  readonly access: AccessJudge;
+  readonly refusals: Refusals;
+  /** Nothing new is taken from other clusters. */
+  readonly draining: () => boolean;
+}
+
+const flags: Readonly<Partial<Record<RefusalReason, ResponseFlag>>> = {
+  denied: 'RBAC',
+  overloaded: 'UO',
+  draining: 'UO',
+};
+
+/** What was decided about a request from outside. */
+type Judgement =
+  | { readonly ok: true; readonly entry: ServiceEntry; readonly rule: string }
+  | {
+      readonly ok: false;
+      readonly reason: RefusalReason;
+      readonly entry: ServiceEntry | undefined;
+      readonly rule: string | undefined;
+      readonly details: string;
+    };
+
+/** Takes clients in: decides whether they may, and where they go. */
+export class Intake {
+  readonly #options: IntakeOptions;
+
+  constructor(options: IntakeOptions) {
+    this.#options = options;
+  }
+
+  /** A plain client on an import listener. */
+  plain(socket: Socket, { service, port }: ImportedPort): void {
+    const { self, book, connections, candidates, identities } = this.#options;
+    const { remoteAddress: source, remotePort, remoteFamily } = socket;
+    const entry = book.get(service);
+    const sourceIdentity = source === undefined ? undefined : identities?.of(source);
+    const forwardedFor = remoteFamily === 'IPv6' ? `[${source}]:${remotePort}` : `${source}:${remotePort}`;
+    const about: ConnectionFacts = {
+      direction: 'outbound',
+      remoteAddress: forwardedFor,
+      sourceCluster: self,
+      peer: undefined,
+      sourceIdentity,
+      rule: undefined,
+      traceparent: undefined,
+    };
+    const overload = entry && connections.overload(entry, undefined);
+    if (!entry || overload) {
+      socket.on('error', () => undefined);
+      abortEnd(socket);
+      this.#options.refusals.count(overload ? `limit-${overload}` : 'no-route');
+      connections.turnedAway({
+        about,
+        entry,
+        port,
+        flag: overload ? 'UO' : 'NR',
+        status: 0,
+        details: overload ?? `${service} is not in the table any more`,
+      });
+      return;
+    }
+    const request: ConnectRequest = {
+      service,
+      port,
+      hop: 0,
+      sourceCluster: self,
+      forwardedFor,
+      ...(sourceIdentity !== undefined && { sourceIdentity }),
+    };
+    connections.carry({
+      client: socket,
+      entry,
+      port,
+      candidates: outboundCandidates(candidates, entry, { port, source, request }),
+      about,
+      refuse: () => abortEnd(socket),
+    });
+  }
+
+  /** A stream of another cluster's gateway or workload. */
+  tunnelled(stream: ServerHttp2Stream, headers: HeaderFields, { peer, remoteAddress }: InboundPeer): void {
+    const { connections, candidates, clock } = this.#options;
+    if (isProbe(headers)) return answerProbe(stream, connections.size);
+    const decoded = decodeConnect(headers);
+    if (!decoded.ok) {
+      this.#options.refusals.count(decoded.reason);
+      return refuseStream(stream, decoded.reason, clock);
+    }
+    const { request } = decoded;
+    const caller = callerOf(peer, request.sourceIdentity);
+    const judgement = this.#judge(request, caller);
+    const about: ConnectionFacts = {
+      direction: 'inbound',
+      remoteAddress,
+      sourceCluster: peer.cluster,
+      peer: peer.id,
+      sourceIdentity: caller.identity,
+      rule: judgement.rule,
+      traceparent: request.traceparent,
+    };
+    if (!judgement.ok) return this.#refuse(stream, { judgement, about, port: request.port });
+    const { entry } = judgement;
+    connections.carry({
+      client: stream,
+      entry,
+      port: request.port,
+      candidates: inboundCandidates(candidates, entry, {
+        port: request.port,
+        source: hostOf(request.forwardedFor ?? remoteAddress),
+      }),
+      about,
+      accept: () => stream.respond(encodeAccepted(entry.active)),
+      refuse: (reason) => refuseStream(stream, reason, clock),
+    });
+  }
+
+  /** The order is that of what a stranger may learn. */
+  #judge({ hop, service, port }: ConnectRequest, caller: Caller): Judgement {
+    const entry = this.#options.book.get(service);
+    const known = entry?.route.exported ? entry : undefined;
+    const no = (reason: RefusalReason, verdict?: AccessVerdict, details?: string): Judgement => ({
+      ok: false,
+      reason,
+      // The name of what is not there was chosen by the peer: it is a detail, and no label of a metric.
+      entry: known,
+      rule: verdict?.rule,
+      details: details ?? `${reason}: ${service}:${port}`,
+    });
+    if (hop > 0) return no('loop');
+    if (!entry || !known) return no('not-exported');
+    const verdict = this.#options.access({ route: entry.route, port, caller });
+    if (!verdict.allowed) return no('denied', verdict);
+    if (!entry.route.ports.some((one) => one.port === port)) return no('unknown-port', verdict);
+    if (this.#options.draining()) return no('draining', verdict);
+    const overload = this.#options.connections.overload(entry, caller.peer);
+    if (overload) return no('overloaded', verdict, `limit-${overload}`);
+    return { ok: true, entry, rule: verdict.rule };
+  }
+
+  #refuse(
+    stream: ServerHttp2Stream,
+    refused: {
+      readonly judgement: Extract<Judgement, { ok: false }>;
+      readonly about: ConnectionFacts;
+      readonly port: number;
+    },
+  ): void {
+    const { judgement, about, port } = refused;
+    const { reason, entry, details } = judgement;
+    refuseStream(stream, reason, this.#options.clock);
+    this.#options.refusals.count(reason === 'overloaded' ? details : reason);
+    const flag = flags[reason] ?? 'NR';
+    this.#options.connections.turnedAway({ about, entry, port, flag, status: statusOf(reason), details });
+  }
+}
+
+function answerProbe(stream: ServerHttp2Stream, load: number): void {
+  stream.on('error', () => undefined);
+  if (!stream.destroyed) stream.respond(encodeProbeAnswer(load), { endStream: true });
+  stream.resume();
+}
+
+/** `10.0.0.7:4711` and `[fd00::7]:4711` without the port. */
+function hostOf(address: string): string {
+  const colon = address.lastIndexOf(':');
+  return address.slice(0, colon < 0 ? address.length : colon).replace(/^\[(.*)\]$/, '$1');
+}
