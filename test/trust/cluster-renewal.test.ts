@@ -5,7 +5,8 @@ import { parseClusterName, parseReplicaName } from '../../src/model/names.ts';
 import { initAuthority, openAuthority } from '../../src/trust/io/authority.ts';
 import { type ClusterCa, type OpenClusterCaOptions, openClusterCa } from '../../src/trust/io/cluster-ca.ts';
 import { joinCluster } from '../../src/trust/io/join.ts';
-import { eventually, ShiftedClock, silent, temporaryDir } from './support/environment.ts';
+import { Endings } from './support/endings.ts';
+import { eventually, ShiftedClock, silent } from './support/environment.ts';
 import { federationDomain } from './support/federation.ts';
 
 const east = parseClusterName('east');
@@ -16,7 +17,8 @@ async function renewingAgent(
   options: Partial<OpenClusterCaOptions> & { readonly lifeMs?: number },
 ): Promise<ClusterCa> {
   const clock = new ShiftedClock();
-  const dir = await temporaryDir(t);
+  const ends = new Endings(t);
+  const dir = await ends.directory();
   const listen = { host: '127.0.0.1', port: 0 };
   await initAuthority({ stateDir: join(dir, 'authority'), federationDomain, clock, scryptCost: { N: 1 << 12 } });
   const intermediateLifeMs = options.lifeMs ?? 20_000;
@@ -27,14 +29,14 @@ async function renewingAgent(
     log: silent,
     intermediateLifeMs,
   });
-  t.after(() => authority.close());
+  ends.add(() => authority.close());
   const stateDir = join(dir, 'agent');
   const { token } = await authority.issueToken({ cluster: east });
   await joinCluster({ token, stateDir, replica: parseReplicaName('one'), clock, log: silent });
   // Certificates tell whole seconds: one of the same second would end no later.
   clock.offsetMs += 2000;
   const ca = await openClusterCa({ stateDir, clock, log: silent, svidLifeMs: 5000, ...options });
-  t.after(() => ca.close());
+  ends.add(() => ca.close());
   return ca;
 }
 

@@ -87,6 +87,8 @@ export interface ClusterCa {
   readonly replica: ReplicaName;
   readonly federationDomain: TrustDomain;
   readonly trustDomain: TrustDomain;
+  /** DER: what everything of the federation leads to. */
+  readonly anchors: readonly Uint8Array[];
   readonly trust: TrustSource;
   /** For the gateways. */
   readonly trustUpdate: Watch<TrustUpdate | undefined>;
@@ -188,6 +190,7 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
     replica,
     federationDomain,
     trustDomain: keys.trustDomain,
+    anchors,
     trust: holder.trust,
     trustUpdate: holder.update,
     agentSvid: keys.agentSvid,

@@ -22,16 +22,17 @@ export async function temporaryDir(t: TestContext): Promise<string> {
   return path;
 }
 
-/** The machine's clock, with a wall clock that can be moved. */
+/** The machine's clock, with hands that can be moved. */
 export class ShiftedClock implements Clock {
   offsetMs = 0;
+  monotonicOffsetMs = 0;
 
   now(): number {
     return systemClock.now() + this.offsetMs;
   }
 
   monotonic(): number {
-    return systemClock.monotonic();
+    return systemClock.monotonic() + this.monotonicOffsetMs;
   }
 
   random(): number {
