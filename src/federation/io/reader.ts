@@ -22,6 +22,8 @@ export interface ReaderOptions {
   readonly hub: Hub;
   /** Its own partition is not read: the publisher's `own` is newer, and there while the hub is not. */
   readonly self: ClusterName;
+  /** True while another replica of the own cluster writes: then the own partition is read like any other. */
+  readonly readsSelf?: Watch<boolean>;
   /** Its roster says whose partitions are read, and who signs them. */
   readonly trust: TrustSource;
   readonly verifier: SealVerifier;
@@ -52,7 +54,7 @@ export interface Refusals {
 
 /** What the other members published, verified, as far as the hub lets it through. */
 export interface Reader {
-  /** Active members other than the own cluster of which anything is known or hoped for. */
+  /** Active members, the own cluster only as `readsSelf` says, of which anything is known or hoped for. */
   readonly partitions: Watch<ReadonlyMap<ClusterName, PartitionView>>;
   readonly hubStatus: Watch<HubStatus>;
   /** At most one entry for each cluster and reason. */
@@ -121,8 +123,9 @@ class PartitionsReader implements Reader {
   }
 
   async start(): Promise<void> {
-    const { trust, hub } = this.#options;
+    const { trust, hub, readsSelf } = this.#options;
     this.#ends.push(trust.subscribe(() => void this.#follow()));
+    if (readsSelf) this.#ends.push(readsSelf.subscribe(() => void this.#follow()));
     await this.#follow();
     this.#ends.push(hub.subscribe((hint) => this.#heard(hint)));
     this.#poll();
@@ -164,7 +167,10 @@ class PartitionsReader implements Reader {
   #active(): ReadonlyMap<ClusterName, TrustDomain> | undefined {
     const entries = this.#options.trust.current?.roster.clusters.values();
     if (!entries) return undefined;
-    const others = [...entries].filter((entry) => entry.state === 'active' && entry.cluster !== this.#options.self);
+    const { self, readsSelf } = this.#options;
+    const others = [...entries].filter(
+      (entry) => entry.state === 'active' && (entry.cluster !== self || readsSelf?.current === true),
+    );
     return new Map(others.map((entry) => [entry.cluster, entry.trustDomain]));
   }
 
