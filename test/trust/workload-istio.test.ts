@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { parseClusterName } from '../../src/model/names.ts';
 import { pemOf } from '../../src/runtime/io/tls.ts';
-import { generateKeyPem, signerOf } from '../../src/trust/io/keys.ts';
-import { createCsr } from '../../src/trust/io/keys.ts';
+import { createCsr, generateKeyPem, signerOf } from '../../src/trust/io/keys.ts';
 import { createJwtAttestor } from '../../src/trust/io/workload-jwt.ts';
 import { createCertificateMethod, type IstioCertificateResponse } from '../../src/trust/io/workload-protocols.ts';
 import { kubernetesSubject } from '../../src/trust/workload/subject.ts';
@@ -144,11 +143,20 @@ test('CreateCertificate: names of the request and the header clusterid decide no
   const request = join(agent.dir, 'request.pem');
   await writeFile(key, generateKeyPem());
   execFileSync('openssl', [
-    ...['req', '-new', '-key', key, '-out', request, '-subj', '/O=other/CN=admin'],
-    ...['-addext', 'subjectAltName=URI:spiffe://east.mesh.example/isthmus/gateway/g,DNS:kubernetes.default'],
-    ...['-addext', 'basicConstraints=critical,CA:TRUE'],
+    'req',
+    '-new',
+    '-key',
+    key,
+    '-out',
+    request,
+    '-subj',
+    '/O=other/CN=admin',
+    '-addext',
+    'subjectAltName=URI:spiffe://east.mesh.example/isthmus/gateway/g,DNS:kubernetes.default',
+    '-addext',
+    'basicConstraints=critical,CA:TRUE',
   ]);
-  const csr = execFileSync('cat', [request]).toString();
+  const csr = await readFile(request, 'utf8');
   const [leaf] = await ask(agent, { token: await agent.sign(), csr, metadata: { clusterid: 'west' } });
   const read = new X509Certificate(leaf ?? '');
   assert.equal(read.subjectAltName, 'URI:spiffe://east.mesh.example/ns/shop/sa/web');
@@ -233,7 +241,6 @@ test('CreateCertificate: a key of a CA, and a key of another identity, are not c
   const reused = await refused(agent, { token: cart, csr: csrPem(key) });
   assert.equal(reused.code, status.PERMISSION_DENIED);
   assert.match(reused.details, /certified for another identity/);
-  const { readFile } = await import('node:fs/promises');
   const stored = JSON.parse(await readFile(join(agent.stateDir, 'intermediates.json'), 'utf8'));
   const ofCa = await refused(agent, { token: cart, csr: csrPem(stored.active.keyPem) });
   assert.match(ofCa.details, /is that of a CA/);
