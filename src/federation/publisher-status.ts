@@ -1,4 +1,5 @@
 import type { RecordKey } from '../model/record.ts';
+import type { HeldBack } from './log/writer-plan.ts';
 
 export interface PublisherStatus {
   /**
@@ -20,6 +21,8 @@ export interface PublisherStatus {
   readonly lastError?: string;
   /** Records that could not be written, and why. */
   readonly refused: ReadonlyMap<RecordKey, string>;
+  /** Exports that stay, because they would go in a burst that nobody declared. */
+  readonly heldBack: HeldBack;
   /** Times at which the hub held something else than what was last written, and was put right. */
   readonly repairs: number;
 }
@@ -37,6 +40,7 @@ export function firstStatus(now: number): PublisherStatus {
     revision: 0,
     settled: false,
     refused: new Map(),
+    heldBack: new Map(),
     repairs: 0,
   };
 }

@@ -84,7 +84,7 @@ test('an export of one cluster is seen by the others, with its gateway, verified
     reader.partitions,
     (p) => p.get(east)?.freshness === 'live' && kindAt(p, web) === 'export',
   );
-  assert.deepEqual(seen.get(east)?.records, publisher.own.current.records);
+  assert.deepEqual(new Map(seen.get(east)?.records), new Map(publisher.own.current.records));
   assert.equal(seen.get(east)?.epoch, publisher.status.current.epoch);
   assert.equal(kindAt(seen, 'gateway/gw-0'), 'gateway');
   assert.equal(seen.has(west), false);

@@ -1,10 +1,12 @@
 import { messageOf } from '../../model/error.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
-import { writeFileDurably } from '../../runtime/io/files.ts';
+import { diskFiles, type StateFiles } from './state-files.ts';
 
 export interface LazyFileOptions {
   readonly path: string;
+  /** Default: the disk. */
+  readonly files?: StateFiles;
   /** Asked for when it is time to write; undefined = nothing to keep. */
   readonly content: () => Uint8Array | string | undefined;
   /** Changes within so many ms are written together. */
@@ -41,11 +43,11 @@ export class LazyFile {
   async #write(): Promise<void> {
     if (!this.#dirty) return;
     this.#dirty = false;
-    const { path, content, log } = this.#options;
+    const { path, files = diskFiles, content, log } = this.#options;
     const data = content();
     if (data === undefined) return;
     try {
-      await writeFileDurably(path, data);
+      await files.write(path, data);
     } catch (thrown) {
       log.warn({ path, reason: messageOf(thrown) }, 'state could not be written; it stays in memory');
     }

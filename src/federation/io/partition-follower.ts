@@ -1,35 +1,28 @@
 import type { TrustDomain } from '../../model/identity.ts';
-import { messageOf } from '../../model/error.ts';
+import { IsthmusError, messageOf } from '../../model/error.ts';
 import type { ClusterName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
-import type { Hub, Snapshot } from '../../model/ports/hub.ts';
+import type { Hub } from '../../model/ports/hub.ts';
 import type { SealKind, SealVerifier } from '../../model/ports/seal.ts';
-import { decodeDelta, decodeHead, decodeLease, type PartitionDelta } from '../../wire/partition.ts';
-import { freshnessOf, type LivenessTimings } from '../liveness/freshness.ts';
-import { expireAbsent } from '../log/belief.ts';
+import { bucketCount, bucketOf, wholeOf } from '../../wire/digest.ts';
+import { decodeDelta, decodeHead, decodeLease, type PartitionHead } from '../../wire/partition.ts';
+import type { ReadRefusal } from '../event-list.ts';
+import { freshnessOf, type LivenessTimings, type Span } from '../liveness/freshness.ts';
+import { acceptHeld, expireAbsent, heldKeys } from '../log/belief.ts';
 import {
   type Applied,
   applyDelta,
+  applyDifference,
   applySnapshot,
   compareVersions,
-  type LogRefusal,
   type PartitionState,
   type Version,
 } from '../log/partition-state.ts';
+import type { RecordKey } from '../../model/record.ts';
+import type { Freshness } from '../../model/view.ts';
 import type { PartitionView } from '../partition-view.ts';
 import type { StoredPartition } from './partition-store.ts';
 import { unseal } from './unseal.ts';
-
-/** Why something in the hub was not believed. */
-export type ReadRefusal =
-  | LogRefusal
-  | 'malformed'
-  | 'bad-signature'
-  | 'foreign-signer'
-  | 'distrusted'
-  | 'unknown-chain'
-  /** Signed by a certificate that has run out, and newer than what is held. */
-  | 'expired-signer';
 
 export interface FollowerOptions {
   readonly hub: Hub;
@@ -43,10 +36,20 @@ export interface FollowerOptions {
   readonly onRefusal: (reason: ReadRefusal, detail: string) => void;
 }
 
+/** What a follower cannot see by itself. */
+export interface Surroundings {
+  /** Monotonic ms since which the hub answers without interruption; undefined = it does not answer. */
+  readonly hubUpSince: number | undefined;
+  /** Leases that stopped in this time stopped together with most others. */
+  readonly silence: Span | undefined;
+}
+
 /** Deltas read at once. */
 const deltasPerRead = 256;
 /** A log that goes on for longer than this many reads is left for a snapshot. */
 const maxDeltaReads = 64;
+/** A smaller partition is read whole rather than compared. */
+const worthComparing = 64;
 
 /** Follows one cluster's partition in one hub. Two calls of `sync` must not overlap; looking may overlap with anything. */
 export class PartitionFollower {
@@ -59,6 +62,9 @@ export class PartitionFollower {
   #leaseBytes: Uint8Array | undefined;
   #headBytes: Uint8Array | undefined;
   #advancedAt: number | undefined;
+  #left = false;
+  #wasDead = false;
+  #backSince: number | undefined;
   #heardAt: number | undefined;
   #problem: string | undefined;
   #view: PartitionView | undefined;
@@ -82,17 +88,32 @@ export class PartitionFollower {
     return this.#state && { state: this.#state, lastId: this.#lastId, lease: this.#lease };
   }
 
-  /** The very same object while nothing changed. `hubUpSince`: as in `freshnessOf`. */
-  view(hubUpSince: number | undefined): PartitionView {
-    const { clock, liveness } = this.#options;
+  /** Monotonic ms at which lease or data last advanced; undefined = not since this process started, or it left. */
+  get advancedAt(): number | undefined {
+    return this.#left ? undefined : this.#advancedAt;
+  }
+
+  /** Exports that stay because their owner buried so many at once. */
+  get heldBack(): readonly RecordKey[] {
+    return heldKeys(this.#state);
+  }
+
+  /** Somebody says that it is meant. Answers how many exports go. */
+  acceptHeld(): number {
+    const accepted = this.heldBack.length;
+    if (this.#state) this.#state = acceptHeld(this.#state);
+    return accepted;
+  }
+
+  /** The very same object while nothing changed. */
+  view(around: Surroundings): PartitionView {
     const state = this.#state;
-    const signs = { advancedAt: this.#advancedAt, hubUpSince };
-    const problem = this.#problem ?? describeRefused(state);
+    const problem = this.#problem ?? describeRefused(state) ?? describeHeld(state);
     const view: PartitionView = {
       epoch: state?.epoch ?? 0,
       revision: state?.revision ?? 0,
       records: state?.records ?? noRecords,
-      freshness: freshnessOf(signs, clock.monotonic(), liveness),
+      freshness: this.#freshness(around),
       heardAt: this.#heardAt,
       ...(problem !== undefined && { problem }),
     };
@@ -100,12 +121,31 @@ export class PartitionFollower {
     return this.#view;
   }
 
+  #freshness({ hubUpSince, silence }: Surroundings): Freshness {
+    const { clock, liveness } = this.#options;
+    const now = clock.monotonic();
+    const advancedAt = this.#advancedAt;
+    const blameless = silence && advancedAt !== undefined && advancedAt >= silence.from && advancedAt <= silence.to;
+    const signs = { advancedAt, left: this.#left, hubUpSince: blameless ? undefined : hubUpSince };
+    const plain = freshnessOf(signs, now, liveness);
+    if (plain === 'dead') this.#wasDead = true;
+    if (plain !== 'live') this.#backSince = undefined;
+    else if (this.#wasDead) this.#backSince ??= now;
+    const settled = freshnessOf({ ...signs, backSince: this.#backSince }, now, liveness);
+    if (settled === 'live') {
+      this.#wasDead = false;
+      this.#backSince = undefined;
+    }
+    return settled;
+  }
+
   /** Looks at a head as polled. A version: it promises something newer, so `sync` is due. */
   async considerHead(bytes: Uint8Array | undefined): Promise<Version | undefined> {
     if (this.#state) this.#state = expireAbsent(this.#state, this.#options.clock.now());
     if (!bytes) {
       this.#headBytes = undefined;
-      if (this.#state) this.#problem = 'the hub holds nothing of this cluster; keeping the last good state';
+      if (this.#state)
+        this.#problem = `hub ${this.#options.hub.name} holds nothing of this cluster; keeping the last good state`;
       return undefined;
     }
     if (this.#headBytes && Buffer.compare(bytes, this.#headBytes) === 0) return undefined;
@@ -135,6 +175,7 @@ export class PartitionFollower {
     const held = this.#lease;
     if (held && (epoch < held.epoch || (epoch === held.epoch && sequence <= held.sequence))) return;
     this.#lease = { epoch, sequence };
+    this.#left = lease.content.released === true;
     this.#advanced();
   }
 
@@ -144,8 +185,14 @@ export class PartitionFollower {
    */
   async sync(promised: Version | undefined): Promise<boolean> {
     const before = this.#state;
-    const deltasHelp = before && (!promised || promised.epoch === before.epoch);
-    if (!deltasHelp || !(await this.#readDeltas()) || this.#isBehind(promised)) await this.#readSnapshot();
+    try {
+      const deltasHelp = before && (!promised || promised.epoch === before.epoch);
+      const followed = deltasHelp && (await this.#readDeltas(promised)) && !this.#isBehind(promised);
+      if (!followed && !(await this.#readDifference())) await this.#readSnapshot();
+    } catch (thrown) {
+      if (!(thrown instanceof IsthmusError) || thrown.code !== 'corrupt') throw thrown;
+      this.#refuse('too-large', thrown.message);
+    }
     return this.#state !== before;
   }
 
@@ -153,8 +200,8 @@ export class PartitionFollower {
     return promised !== undefined && (!this.#state || compareVersions(this.#state, promised) < 0);
   }
 
-  /** Follows the log from where it was left. False: only a snapshot helps. */
-  async #readDeltas(): Promise<boolean> {
+  /** Follows the log from where it was left, at most to what was promised. False: only more than the log helps. */
+  async #readDeltas(promised: Version | undefined): Promise<boolean> {
     const { hub, clock } = this.#options;
     for (let reads = 0; reads < maxDeltaReads; reads += 1) {
       const { entries, gap } = await hub.readDeltas(this.cluster, this.#lastId, deltasPerRead);
@@ -163,27 +210,59 @@ export class PartitionFollower {
         const opened = await this.#open('delta', delta, decodeDelta);
         if (!opened || !this.#state) return false;
         if (opened.expired && opened.content.revision > this.#state.revision) return false;
-        if (!this.#applied(applyDelta(this.#state, opened.content satisfies PartitionDelta, clock.now()))) return false;
+        if (!this.#applied(applyDelta(this.#state, opened.content, clock.now()))) return false;
         this.#lastId = id;
       }
-      if (entries.length < deltasPerRead) return true;
+      if (entries.length === 0 || (promised && !this.#isBehind(promised))) return true;
     }
     return false;
   }
 
+  /** Fetches only the buckets in which the own copy differs. False: there is no such way, or it did not lead there. */
+  async #readDifference(): Promise<boolean> {
+    const { hub, clock } = this.#options;
+    const held = this.#state;
+    if (!held || held.values.size < worthComparing) return false;
+    const index = await hub.readIndex(this.cluster);
+    const head = index.head && (await this.#openHead(index.head));
+    if (!head || !index.head) return index.head !== undefined;
+    if (wholeOf(index.buckets) !== head.content.digest) return false;
+    const differs = differingBuckets(held, index.buckets);
+    const there = new Set(index.keys);
+    const wanted = index.keys.filter((key) => differs.has(bucketOf(key)));
+    const changes = new Map<RecordKey, Uint8Array | undefined>();
+    for (const key of held.values.keys()) if (!there.has(key)) changes.set(key, undefined);
+    for (const [key, value] of await hub.readRecords(this.cluster, wanted)) changes.set(key, value);
+    const applied = applyDifference(held, { head: head.content, changes, now: clock.now() });
+    // The hub may have moved on between the two reads; the snapshot is one read.
+    if (!applied.ok && applied.reason === 'digest-mismatch') return false;
+    this.#tookOver(applied, { bytes: index.head, expired: head.expired, lastId: index.lastId });
+    return true;
+  }
+
   async #readSnapshot(): Promise<void> {
     const { hub, clock } = this.#options;
-    const found: Snapshot = await hub.readSnapshot(this.cluster);
-    if (!found.head) return;
-    const head = await this.#open('head', found.head, decodeHead);
-    if (!head) return;
-    if (head.expired && this.#state && compareVersions(head.content, this.#state) > 0) {
-      return this.#refuse('expired-signer', 'the certificate of the signer has run out; keeping what is held');
-    }
+    const found = await hub.readSnapshot(this.cluster);
+    const head = found.head && (await this.#openHead(found.head));
+    if (!head || !found.head) return;
     const content = { head: head.content, values: found.records, now: clock.now() };
-    if (!this.#applied(applySnapshot(this.#state, this.cluster, content))) return;
-    this.#lastId = found.lastId;
-    this.#headBytes = found.head;
+    const applied = applySnapshot(this.#state, this.cluster, content);
+    this.#tookOver(applied, { bytes: found.head, expired: head.expired, lastId: found.lastId });
+  }
+
+  /** A head to be followed; undefined, and said, when it is not. */
+  async #openHead(sealed: Uint8Array): Promise<Opened<PartitionHead> | undefined> {
+    const head = await this.#open('head', sealed, decodeHead);
+    const newer = head && (!this.#state || compareVersions(head.content, this.#state) > 0);
+    if (!head?.expired || !newer || !this.#state) return head;
+    this.#refuse('expired-signer', 'the certificate of the signer has run out; keeping what is held');
+    return undefined;
+  }
+
+  #tookOver(applied: Applied, head: { bytes: Uint8Array; expired: boolean; lastId: string | undefined }): void {
+    if (!this.#applied(applied)) return;
+    this.#lastId = head.lastId;
+    this.#headBytes = head.bytes;
     if (head.expired) this.#problem = 'the certificate of the signer has run out';
   }
 
@@ -209,7 +288,7 @@ export class PartitionFollower {
     kind: SealKind,
     sealed: Uint8Array,
     decode: (payload: Uint8Array) => T,
-  ): Promise<{ readonly content: T; readonly expired: boolean } | undefined> {
+  ): Promise<Opened<T> | undefined> {
     const { hub, verifier } = this.#options;
     const verdict = await unseal(kind, sealed, { hub, verifier, partition: this.cluster, domain: this.trustDomain });
     if (!verdict.ok) {
@@ -230,12 +309,32 @@ export class PartitionFollower {
   }
 }
 
+interface Opened<T> {
+  readonly content: T;
+  readonly expired: boolean;
+}
+
 const noRecords: PartitionView['records'] = new Map();
+
+function differingBuckets(held: PartitionState, there: ReadonlyMap<number, Uint8Array>): ReadonlySet<number> {
+  const differs = new Set<number>();
+  for (let index = 0; index < bucketCount; index += 1) {
+    const [own, other] = [held.digest.bucket(index), there.get(index)];
+    if (own && other ? Buffer.compare(own, other) !== 0 : own !== other) differs.add(index);
+  }
+  return differs;
+}
 
 function describeRefused(state: PartitionState | undefined): string | undefined {
   const first = state?.refused.entries().next().value;
   if (!state || !first) return undefined;
   return `${state.refused.size} of ${state.values.size} records do not decode; '${first[0].slice(0, 100)}': ${first[1]}`;
+}
+
+function describeHeld(state: PartitionState | undefined): string | undefined {
+  const held = heldKeys(state).length;
+  if (!state || held === 0) return undefined;
+  return `${held} of its exports were deleted at once; they stay until 'isthmus hub accept ${state.cluster}' confirms it`;
 }
 
 function sameView(a: PartitionView, b: PartitionView): boolean {

@@ -1,15 +1,15 @@
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../../model/error.ts';
 import type { ClusterName } from '../../model/names.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { ClusterRecord, RecordKey } from '../../model/record.ts';
-import { ensurePrivateDir, readFileIfPresent } from '../../runtime/io/files.ts';
+import { SortedMap } from '../../runtime/sorted-map.ts';
 import { MapDigest } from '../../wire/digest.ts';
 import { decodeRecord } from '../../wire/record.ts';
-import type { KeptRecord } from '../log/belief.ts';
+import type { Belief, KeptRecord } from '../log/belief.ts';
 import type { PartitionState } from '../log/partition-state.ts';
+import type { StateFiles } from './state-files.ts';
 
 /** What a reader keeps of another cluster over a restart: its last good state, and how far its lease had come. */
 export interface StoredPartition {
@@ -48,16 +48,18 @@ export function encodePartition({ state, lastId, lease }: StoredPartition): stri
 /** The last good states of other clusters, one file each, in a private directory. */
 export class PartitionStore {
   readonly #dir: string;
+  readonly #files: StateFiles;
   readonly #log: Log;
 
-  constructor(dir: string, log: Log) {
+  constructor(dir: string, files: StateFiles, log: Log) {
     this.#dir = dir;
+    this.#files = files;
     this.#log = log;
   }
 
   /** @throws IsthmusError `denied` or `invalid` for a directory that is not private */
   async open(): Promise<void> {
-    await ensurePrivateDir(this.#dir);
+    await this.#files.ensureDir(this.#dir);
   }
 
   path(cluster: ClusterName): string {
@@ -67,7 +69,7 @@ export class PartitionStore {
   /** Undefined when nothing usable is stored; a damaged file is logged and left for the next write to replace. */
   async load(cluster: ClusterName): Promise<StoredPartition | undefined> {
     try {
-      const bytes = await readFileIfPresent(this.path(cluster));
+      const bytes = await this.#files.read(this.path(cluster));
       return bytes && decodePartition(cluster, bytes);
     } catch (thrown) {
       this.#log.warn({ cluster, reason: messageOf(thrown).slice(0, 200) }, 'stored partition is unusable; ignored');
@@ -78,7 +80,7 @@ export class PartitionStore {
   /** For a cluster that is no member any more. */
   async forget(cluster: ClusterName): Promise<void> {
     try {
-      await rm(this.path(cluster), { force: true });
+      await this.#files.remove(this.path(cluster));
     } catch (thrown) {
       this.#log.warn({ cluster, reason: messageOf(thrown) }, 'stored partition could not be removed');
     }
@@ -109,5 +111,11 @@ function decodePartition(cluster: ClusterName, bytes: Uint8Array): StoredPartiti
     kept.set(key, { bytes: value, why, since });
   }
   const { epoch, revision, lastId, lease } = stored;
-  return { state: { cluster, epoch, revision, values, digest, records, kept, refused }, lastId, lease };
+  const belief: Belief = {
+    values: SortedMap.from(values),
+    records: SortedMap.from(records),
+    kept: SortedMap.from(kept),
+    refused: SortedMap.from(refused),
+  };
+  return { state: { cluster, epoch, revision, digest, ...belief }, lastId, lease };
 }

@@ -1,7 +1,7 @@
 import { IsthmusError, messageOf } from '../../model/error.ts';
 import type { TrustDomain } from '../../model/identity.ts';
 import type { ClusterName } from '../../model/names.ts';
-import type { Clock, Timer } from '../../model/ports/clock.ts';
+import type { Clock } from '../../model/ports/clock.ts';
 import type { Hub } from '../../model/ports/hub.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { Sealer, SealVerifier } from '../../model/ports/seal.ts';
@@ -11,16 +11,19 @@ import { Backoff, type BackoffOptions } from '../../runtime/backoff.ts';
 import { sleep } from '../../runtime/sleep.ts';
 import { Watchable } from '../../runtime/watchable.ts';
 import { digestOf } from '../../wire/digest.ts';
-import { decodeHead, encodeLease, type PartitionHead } from '../../wire/partition.ts';
+import { decodeHead, type PartitionHead } from '../../wire/partition.ts';
 import { anythingHint, parseHint } from '../hint.ts';
 import { compareVersions } from '../log/partition-state.ts';
-import { type Holdings, holdingsOf, nextExpiry, planWrite, recordsOf, type Wish } from '../log/writer-plan.ts';
+import type { EventKind } from '../event-list.ts';
+import { type Holdings, recordsOf } from '../log/writer-plan.ts';
 import type { PartitionView } from '../partition-view.ts';
 import { changeStatus, firstStatus, firstWish, type PublisherStatus } from '../publisher-status.ts';
-import { LazyFile } from './lazy-file.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
+import { OwnHoldings, type WishOptions } from './own-holdings.ts';
 import { beginning, type Committed, type Pending, repair, sealStep } from './publisher-commit.ts';
+import { diskFiles, type StateFiles } from './state-files.ts';
 import { unseal } from './unseal.ts';
-import { encodeOwnState, ownStatePath, readEpoch, readOwnState, writeEpoch } from './writer-files.ts';
+import { type OwnState, readEpoch, readOwnState, type WriterFiles, writeEpoch } from './writer-files.ts';
 
 export interface PublisherOptions {
   readonly hub: Hub;
@@ -38,15 +41,23 @@ export interface PublisherOptions {
   readonly leaseMs?: number;
   /** Between attempts on a hub that fails. Default 50 ms to 2 s. */
   readonly backoff?: BackoffOptions;
+  /** Default: the disk. */
+  readonly files?: StateFiles;
+  /** Told of what somebody may want to know later. */
+  readonly onEvent?: (kind: EventKind, detail: string) => void;
 }
 
 /** The only writer of one cluster's partition (architecture.md, decisions 1, 4 and 8). */
 export interface Publisher {
   /**
-   * What the partition should hold from now on; calls in quick succession become one write. `synced` false: the
-   * sources were not all read yet, and nothing is deleted.
+   * What the partition should hold from now on; calls in quick succession become one write. A burst of deletions that is
+   * not declared as `bulk` is held back.
    */
-  publish(desired: ReadonlyMap<RecordKey, ClusterRecord>, options: { readonly synced: boolean }): void;
+  publish(desired: ReadonlyMap<RecordKey, ClusterRecord>, options: WishOptions): void;
+  /** Somebody says that the deletions held back are meant. Answers how many exports go. */
+  acceptHeld(): number;
+  /** Says good-bye to the other members; the lease is not renewed after that. Resolves when the hub has it. */
+  release(): Promise<void>;
   /** The own partition as asked for, whether or not the hub has it: for the own view, and for `planExports`. */
   readonly own: Watch<PartitionView>;
   readonly status: Watch<PublisherStatus>;
@@ -56,20 +67,20 @@ export interface Publisher {
 
 /** Reads what was kept on disk and starts. Rejects only when the state directory cannot be read. */
 export async function startPublisher(options: PublisherOptions): Promise<Publisher> {
-  const { stateDir, log } = options;
-  const [epoch, own] = await Promise.all([readEpoch(stateDir, log), readOwnState(stateDir, log)]);
-  const publisher = new PartitionWriter(options, { storedEpoch: epoch, own });
+  const { stateDir, files = diskFiles, log } = options;
+  const where = { stateDir, files, log };
+  const [storedEpoch, own] = await Promise.all([readEpoch(where), readOwnState(where)]);
+  const publisher = new PartitionWriter(options, { where, storedEpoch, own });
   publisher.start();
   return publisher;
 }
 
 interface Kept {
+  readonly where: WriterFiles;
   readonly storedEpoch: number;
-  readonly own: { readonly epoch: number; readonly revision: number; readonly holdings: Holdings } | undefined;
+  readonly own: OwnState | undefined;
 }
 
-/** The hub drops a lease that was not renewed so many times. */
-const leaseRenewalsKept = 9;
 /** So often in a row somebody else's head is overwritten at once; then with a pause. */
 const maxQuickRepairs = 3;
 
@@ -80,7 +91,8 @@ class PartitionWriter implements Publisher {
   readonly #backoff: Backoff;
   /** Grows while somebody keeps writing over this partition. */
   readonly #repairs: Backoff;
-  readonly #file: LazyFile;
+  readonly #wanted: OwnHoldings;
+  readonly #lease: LeaseKeeper;
   readonly #ends: (() => void)[] = [];
   readonly #stop = new AbortController();
   readonly #kept: Kept;
@@ -88,16 +100,11 @@ class PartitionWriter implements Publisher {
   #wake: (() => void) | undefined;
   #awake = false;
   #hurry = new AbortController();
-  #leaseTimer: Timer | undefined;
 
-  #wish: Wish | undefined;
-  #holdings: Holdings;
   /** The holdings that `own` shows. */
-  #shown: Holdings | undefined;
+  #shown: Holdings;
   #committed: Committed | undefined;
   #pending: Pending | undefined;
-  #leaseDue = true;
-  #leaseSequence = 0;
   #checkDue = false;
   /** Chain that this process has written to the hub. */
   #chainWritten: string | undefined;
@@ -105,27 +112,34 @@ class PartitionWriter implements Publisher {
   constructor(options: PublisherOptions, kept: Kept) {
     this.#options = options;
     this.#kept = kept;
-    this.#holdings = kept.own?.holdings ?? new Map();
-    const { clock } = options;
+    const { hub, cluster, clock, log } = options;
+    const { where, own } = kept;
+    this.#wanted = new OwnHoldings({ ...where, kept: own, version: () => this.#version(), clock, log });
+    this.#lease = new LeaseKeeper({
+      hub,
+      cluster,
+      intervalMs: options.leaseMs ?? 5000,
+      clock,
+      onDue: () => {
+        this.#checkDue = true;
+        this.#wanted.expire();
+        this.#noteWanted();
+        this.#nudge();
+      },
+    });
     const delays = options.backoff ?? { initialMs: 50, maxMs: 2000 };
     this.#backoff = new Backoff(delays, () => clock.random());
     this.#repairs = new Backoff(delays, () => clock.random());
-    const { epoch = 0, revision = 0 } = kept.own ?? {};
+    const { epoch = 0, revision = 0 } = own ?? {};
     this.own = new Watchable<PartitionView>({
       epoch,
       revision,
-      records: recordsOf(this.#holdings),
+      records: recordsOf(this.#wanted.holdings),
       freshness: 'live',
       heardAt: clock.now(),
     });
     this.status = new Watchable<PublisherStatus>(firstStatus(clock.now()));
-    this.#file = new LazyFile({
-      path: ownStatePath(options.stateDir),
-      content: () => encodeOwnState({ ...this.#version(), holdings: this.#holdings }),
-      delayMs: 200,
-      clock,
-      log: options.log,
-    });
+    this.#shown = this.#wanted.holdings;
   }
 
   start(): void {
@@ -144,48 +158,58 @@ class PartitionWriter implements Publisher {
     this.#running = this.#run();
   }
 
-  publish(desired: ReadonlyMap<RecordKey, ClusterRecord>, options: { readonly synced: boolean }): void {
+  publish(desired: ReadonlyMap<RecordKey, ClusterRecord>, options: WishOptions): void {
     if (this.#stop.signal.aborted) return;
-    this.#wish = { desired, synced: options.synced, now: this.#options.clock.now() };
-    this.#plan();
+    this.#wanted.wish(desired, options);
+    this.#noteWanted();
     this.#nudge();
+  }
+
+  acceptHeld(): number {
+    const accepted = this.#wanted.accept();
+    if (accepted > 0) this.#options.onEvent?.('accepted', `${accepted} exports go, as somebody confirmed`);
+    this.#noteWanted();
+    this.#nudge();
+    return accepted;
+  }
+
+  release(): Promise<void> {
+    return this.#lease.release();
   }
 
   async close(): Promise<void> {
     if (!this.#stop.signal.aborted) {
       this.#stop.abort();
       for (const end of this.#ends) end();
-      this.#leaseTimer?.cancel();
+      this.#lease.close();
       this.#hurry.abort();
       this.#nudge();
     }
     await this.#running;
-    await this.#file.flush();
+    await this.#wanted.flush();
     this.#report({ state: 'closed' });
   }
 
-  /** Applies the latest wish to what is held. */
-  #plan(): void {
-    if (!this.#wish) return;
-    const { holdings, refused } = planWrite(this.#holdings, { ...this.#wish, now: this.#options.clock.now() });
-    for (const [key, reason] of refused) {
-      if (this.status.current.refused.get(key) !== reason) {
-        this.#options.log.warn({ key, reason }, 'record cannot be published');
-      }
+  /** Shows what the plan came to. */
+  #noteWanted(): void {
+    const { refused, heldBack, holdings } = this.#wanted;
+    const { heldBack: heldBefore } = this.status.current;
+    if (heldBack.size > heldBefore.size) {
+      const detail = `${heldBack.size} exports would go at once; they stay until somebody confirms it`;
+      this.#options.log.warn({ cluster: this.#options.cluster, exports: heldBack.size }, detail);
+      this.#options.onEvent?.('held-back', detail);
     }
-    if (refused.size > 0 || this.status.current.refused.size > 0) this.#report({ refused });
-    if (holdings !== this.#holdings) {
-      this.#holdings = holdings;
-      this.#file.touch();
-      this.#report({ settled: false });
-      this.#showOwn();
-    }
+    this.#report({ refused, heldBack });
+    if (holdings === this.#shown) return;
+    this.#report({ settled: false });
+    this.#showOwn();
   }
 
   #showOwn(): void {
     const before = this.own.current;
-    const records = this.#holdings === this.#shown ? before.records : recordsOf(this.#holdings);
-    this.#shown = this.#holdings;
+    const { holdings } = this.#wanted;
+    const records = holdings === this.#shown ? before.records : recordsOf(holdings, before.records);
+    this.#shown = holdings;
     this.own.set({ ...before, ...this.#version(), records, heardAt: this.#options.clock.now() });
   }
 
@@ -205,13 +229,13 @@ class PartitionWriter implements Publisher {
         await this.#pause(this.#backoff.next());
       }
     }
-    this.#leaseTimer?.cancel();
+    this.#lease.close();
   }
 
   /** One thing that is due; false when nothing is. */
   async #step(): Promise<boolean> {
     const sealer = this.#options.sealer.current;
-    if (!this.#wish) return this.#waitFor(firstWish);
+    if (!this.#wanted.hasWish) return this.#waitFor(firstWish);
     if (!sealer) return this.#waitFor('an identity to seal with');
     if (!this.#committed) {
       this.#committed = await this.#beginEpoch();
@@ -225,11 +249,12 @@ class PartitionWriter implements Publisher {
       });
       return true;
     }
-    if (this.#leaseDue && this.#committed.revision > 0) {
-      await this.#renewLease(this.#committed, sealer);
+    if (this.#lease.isDue && this.#committed.revision > 0) {
+      await this.#writeChain(sealer.chainId, sealer.chain);
+      await this.#lease.renew(this.#committed.epoch, sealer);
       return true;
     }
-    this.#pending ??= sealStep(this.#committed, this.#holdings, {
+    this.#pending ??= sealStep(this.#committed, this.#wanted.holdings, {
       cluster: this.#options.cluster,
       sealer,
       now: this.#options.clock.now(),
@@ -252,18 +277,16 @@ class PartitionWriter implements Publisher {
    * also is where both were lost. It is on disk before anything is sealed with it.
    */
   async #beginEpoch(): Promise<Committed> {
-    const { hub, cluster, stateDir, clock, log } = this.#options;
+    const { hub, cluster, clock, log } = this.#options;
     const found = await hub.readSnapshot(cluster);
     const head = found.head && (await this.#verifiedHead(found.head));
     const epoch = Math.max(this.#kept.storedEpoch + 1, (head?.epoch ?? 0) + 1, Math.floor(clock.now()));
-    await writeEpoch(stateDir, epoch);
+    await writeEpoch(this.#kept.where, epoch);
     if (head && found.records.size === head.count && digestOf(found.records) === head.digest) {
       const own = this.#kept.own;
       if (!own || compareVersions(head, own) > 0) {
-        this.#holdings = holdingsOf(found.records);
-        this.#file.touch();
-        this.#plan();
-        this.#showOwn();
+        this.#wanted.adopt(found.records);
+        this.#noteWanted();
       }
     } else if (head) {
       log.warn({ hub: hub.name, cluster }, 'own records in the hub are not those that were signed; not used');
@@ -295,10 +318,9 @@ class PartitionWriter implements Publisher {
   async #send(pending: Pending): Promise<void> {
     const { hub, cluster } = this.#options;
     const { chain } = pending.next;
-    if (chain && (this.#chainWritten !== chain.id || pending.commit.snapshot)) {
-      await hub.writeChain(cluster, chain.id, chain.bytes);
-      this.#chainWritten = chain.id;
-    }
+    // A hub that must be written anew may have lost it.
+    if (pending.commit.snapshot) this.#chainWritten = undefined;
+    if (chain) await this.#writeChain(chain.id, chain.bytes);
     const result = await hub.commit(cluster, pending.commit);
     if (result.ok || sameBytes(result.head, pending.commit.head)) return this.#done(pending.next);
     await this.#settle(result.head);
@@ -308,11 +330,16 @@ class PartitionWriter implements Publisher {
     this.#committed = next;
     this.#pending = undefined;
     this.#repairs.reset();
-    this.#file.touch();
+    this.#wanted.touch();
     const { epoch, revision } = next;
     this.#report({ state: 'publishing', epoch, revision });
     this.#showOwn();
-    this.#scheduleLease();
+  }
+
+  async #writeChain(id: string, bytes: Uint8Array): Promise<void> {
+    if (this.#chainWritten === id) return;
+    await this.#options.hub.writeChain(this.#options.cluster, id, bytes);
+    this.#chainWritten = id;
   }
 
   /** Whether the hub still holds what was last written there: it may have been flushed, or restored. */
@@ -333,54 +360,24 @@ class PartitionWriter implements Publisher {
       return this.#done({ ...latest, head: found });
     }
     if (head && newer !== undefined && newer >= 0) {
-      this.#report({
-        state: 'superseded',
-        lastError: `epoch ${head.epoch} of this cluster was written by another replica`,
-      });
+      const lastError = `epoch ${head.epoch} of this cluster was written by another replica`;
+      this.#report({ state: 'superseded', lastError });
+      this.#options.onEvent?.('superseded', lastError);
       log.error(
         { hub: hub.name, cluster, epoch: head.epoch, own: latest.epoch },
         'a newer writer was seen; this one stops',
       );
       return;
     }
-    log.warn(
-      { hub: hub.name, cluster, found: head ? `${head.epoch}.${head.revision}` : 'nothing of ours' },
-      'repairing own partition',
-    );
+    const what = head ? `${head.epoch}.${head.revision}` : 'nothing of ours';
+    log.warn({ hub: hub.name, cluster, found: what }, 'repairing own partition');
+    this.#options.onEvent?.('repaired', `hub ${hub.name} held ${what}`);
     this.#report({ repairs: this.status.current.repairs + 1 });
     const { head: sealed } = latest;
     if (latest.revision > 0 && sealed) this.#pending = repair(cluster, { ...latest, head: sealed }, found);
     else this.#committed = { ...latest, head: found };
     const pauseMs = this.#repairs.next();
     if (this.#repairs.attempt > maxQuickRepairs) await this.#pause(pauseMs);
-  }
-
-  async #renewLease(committed: Committed, sealer: Sealer): Promise<void> {
-    const { hub, cluster, clock } = this.#options;
-    const { epoch } = committed;
-    const lease = { cluster, epoch, sequence: this.#leaseSequence + 1, at: clock.now() };
-    if (this.#chainWritten !== sealer.chainId) await hub.writeChain(cluster, sealer.chainId, sealer.chain);
-    this.#chainWritten = sealer.chainId;
-    await hub.writeLease(cluster, sealer.seal('lease', encodeLease(lease)), this.#leaseMs * leaseRenewalsKept);
-    this.#leaseSequence += 1;
-    this.#leaseDue = false;
-    this.#scheduleLease();
-  }
-
-  get #leaseMs(): number {
-    return this.#options.leaseMs ?? 5000;
-  }
-
-  #scheduleLease(): void {
-    if (this.#leaseDue || this.#leaseTimer || this.#stop.signal.aborted) return;
-    this.#leaseTimer = this.#options.clock.schedule(this.#leaseMs, () => {
-      this.#leaseTimer = undefined;
-      this.#leaseDue = true;
-      this.#checkDue = true;
-      const expiry = nextExpiry(this.#holdings);
-      if (expiry !== undefined && expiry <= this.#options.clock.now()) this.#plan();
-      this.#nudge();
-    });
   }
 
   #version(): { readonly epoch: number; readonly revision: number } {

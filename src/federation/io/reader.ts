@@ -8,14 +8,18 @@ import type { TrustSource } from '../../model/ports/identity.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { SealVerifier } from '../../model/ports/seal.ts';
 import type { Watch } from '../../model/ports/watch.ts';
+import type { RecordKey } from '../../model/record.ts';
+import { Backoff } from '../../runtime/backoff.ts';
 import { Watchable } from '../../runtime/watchable.ts';
+import type { EventKind, ReadRefusal } from '../event-list.ts';
 import { anythingHint, parseHint } from '../hint.ts';
-import { defaultLiveness, type LivenessTimings } from '../liveness/freshness.ts';
+import { defaultLiveness, type LivenessTimings, type Span, silenceOfMost } from '../liveness/freshness.ts';
 import { compareVersions, type Version } from '../log/partition-state.ts';
 import type { PartitionView } from '../partition-view.ts';
 import { LazyFile } from './lazy-file.ts';
-import { PartitionFollower, type ReadRefusal } from './partition-follower.ts';
+import { PartitionFollower } from './partition-follower.ts';
 import { encodePartition, PartitionStore } from './partition-store.ts';
+import { diskFiles, type StateFiles } from './state-files.ts';
 import { SyncQueue } from './sync-queue.ts';
 
 export interface ReaderOptions {
@@ -34,6 +38,10 @@ export interface ReaderOptions {
   /** Mean time between two looks at all heads and leases, in ms. Default 2000, jittered by a quarter. */
   readonly pollMs?: number;
   readonly liveness?: Partial<LivenessTimings>;
+  /** Default: the disk. */
+  readonly files?: StateFiles;
+  /** Told of what somebody may want to know later. */
+  readonly onEvent?: (cluster: ClusterName, kind: EventKind, detail: string) => void;
 }
 
 export interface HubStatus {
@@ -59,6 +67,10 @@ export interface Reader {
   readonly hubStatus: Watch<HubStatus>;
   /** At most one entry for each cluster and reason. */
   refusals(): readonly Refusals[];
+  /** Exports that stay because their owner buried so many at once, by cluster; no entry where there are none. */
+  heldBack(): ReadonlyMap<ClusterName, readonly RecordKey[]>;
+  /** Somebody says that what is held back of this cluster is meant. Answers how many exports go. */
+  acceptHeld(cluster: ClusterName): number;
   close(): Promise<void>;
 }
 
@@ -67,7 +79,7 @@ export interface Reader {
  * miss. Rejects only when the state directory cannot be used.
  */
 export async function startReader(options: ReaderOptions): Promise<Reader> {
-  const store = new PartitionStore(join(options.stateDir, 'partitions'), options.log);
+  const store = new PartitionStore(join(options.stateDir, 'partitions'), options.files ?? diskFiles, options.log);
   await store.open();
   const reader = new PartitionsReader(options, store);
   await reader.start();
@@ -81,6 +93,10 @@ const saveDelayMs = 1000;
 /** After a hint that promised too much no other is followed before so many ms; twice as many after the next one. */
 const firstPauseMs = 50;
 const maxPauseMs = 2000;
+/** A partition that could not be read to the end of what its head promises is read again after growing pauses. */
+const patience = { initialMs: 500, maxMs: 15_000 };
+/** When the hub is back all agents want to know everything: each waits for up to so long. */
+const returnJitterMs = 500;
 
 interface Member {
   readonly follower: PartitionFollower;
@@ -92,6 +108,10 @@ interface Member {
   /** Monotonic ms before which hints are not followed at once. */
   quietUntil: number;
   later: Timer | undefined;
+  /** Grows while reading does not lead to what a verified head promised. */
+  readonly retries: Backoff;
+  /** Monotonic ms before which heads are not followed. */
+  retryAt: number;
 }
 
 class PartitionsReader implements Reader {
@@ -108,6 +128,7 @@ class PartitionsReader implements Reader {
   #polling: Promise<void> | undefined;
   #pollAgain = false;
   #timer: Timer | undefined;
+  #silence: Span | undefined;
   /** Monotonic ms. */
   #hubUpSince: number | undefined;
   #closed = false;
@@ -133,6 +154,21 @@ class PartitionsReader implements Reader {
 
   refusals(): readonly Refusals[] {
     return [...this.#refusals.values()];
+  }
+
+  heldBack(): ReadonlyMap<ClusterName, readonly RecordKey[]> {
+    const held = [...this.#members].map(([cluster, { follower }]) => [cluster, follower.heldBack] as const);
+    return new Map(held.filter(([, keys]) => keys.length > 0));
+  }
+
+  acceptHeld(cluster: ClusterName): number {
+    const member = this.#members.get(cluster);
+    const accepted = member?.follower.acceptHeld() ?? 0;
+    if (!member || accepted === 0) return 0;
+    member.file.touch();
+    this.#options.onEvent?.(cluster, 'accepted', `${accepted} exports go, as somebody confirmed`);
+    this.#show();
+    return accepted;
   }
 
   async close(): Promise<void> {
@@ -199,6 +235,7 @@ class PartitionsReader implements Reader {
     });
     const file = new LazyFile({
       path: this.#store.path(cluster),
+      files: this.#options.files ?? diskFiles,
       content: () => (this.#members.get(cluster)?.follower === follower ? encoded(follower) : undefined),
       delayMs: saveDelayMs,
       clock,
@@ -211,12 +248,14 @@ class PartitionsReader implements Reader {
       brokenPromises: 0,
       quietUntil: 0,
       later: undefined,
+      retries: new Backoff(patience, () => clock.random()),
+      retryAt: 0,
     });
     if (this.#hubUpSince !== undefined) this.#queue.add(cluster);
   }
 
   #heard(text: string): void {
-    if (text === anythingHint) return this.#poll();
+    if (text === anythingHint) return this.#pollOnReturn();
     const hint = parseHint(text);
     const member = hint && this.#members.get(hint.partition as ClusterName);
     if (!hint || !member) return;
@@ -231,17 +270,29 @@ class PartitionsReader implements Reader {
     });
   }
 
+  /** At once when nothing was known, else a little later, not all agents together. */
+  #pollOnReturn(): void {
+    const { clock } = this.#options;
+    if (this.#hubUpSince !== undefined || this.hubStatus.current.lastError === undefined) return this.#poll();
+    this.#timer?.cancel();
+    this.#timer = clock.schedule(returnJitterMs * clock.random(), () => this.#poll());
+  }
+
   async #sync(cluster: ClusterName): Promise<void> {
     const member = this.#members.get(cluster);
     if (!member || this.#closed) return;
     const { promised } = member;
     member.promised = undefined;
     try {
-      const news = await member.follower.sync(promised);
+      const { follower } = member;
+      const heldBefore = follower.heldBack.length;
+      const news = await follower.sync(promised);
       this.#hubAnswered();
-      const { version } = member.follower;
+      const { version } = follower;
       this.#rest(member, promised !== undefined && (!version || compareVersions(version, promised) < 0));
       if (news) member.file.touch();
+      const held = follower.heldBack.length;
+      if (held > heldBefore) this.#event(cluster, 'held-back', `${held} exports were deleted at once; they stay`);
     } catch (thrown) {
       this.#hubFailed(thrown);
     }
@@ -251,7 +302,9 @@ class PartitionsReader implements Reader {
   /** Hints are not sealed: who promises what the hub does not have is heard less often. */
   #rest(member: Member, broken: boolean): void {
     member.brokenPromises = broken ? Math.min(member.brokenPromises + 1, 16) : 0;
+    if (!broken) member.retries.reset();
     if (!broken) return;
+    member.retryAt = this.#options.clock.monotonic() + member.retries.next();
     const pauseMs = Math.min(maxPauseMs, firstPauseMs * 2 ** (member.brokenPromises - 1));
     member.quietUntil = this.#options.clock.monotonic() + pauseMs;
   }
@@ -281,7 +334,7 @@ class PartitionsReader implements Reader {
   }
 
   async #lookAtAll(members: readonly Member[]): Promise<void> {
-    const { hub, self } = this.#options;
+    const { hub, self, clock } = this.#options;
     const names = members.map((member) => member.follower.cluster);
     // The own head is not looked at: a hub that is asked for nothing would answer without being there.
     const [heads, leases] = await Promise.all([hub.readHeads([...names, self]), hub.readLeases(names)]);
@@ -290,7 +343,7 @@ class PartitionsReader implements Reader {
       const { follower } = member;
       await follower.considerLease(leases[index]);
       const promised = await follower.considerHead(heads[index]);
-      if (!promised) continue;
+      if (!promised || clock.monotonic() < member.retryAt) continue;
       member.promised = promised;
       this.#queue.add(follower.cluster);
     }
@@ -329,14 +382,34 @@ class PartitionsReader implements Reader {
       log.warn({ hub: hub.name, cluster, reason, detail }, 'not believed; keeping the last good state');
     }
     this.#refusals.set(key, { cluster, reason, detail, count: (before?.count ?? 0) + 1 });
+    this.#event(cluster, reason, detail);
+  }
+
+  #event(cluster: ClusterName, kind: EventKind, detail: string): void {
+    this.#options.onEvent?.(cluster, kind, `hub ${this.#options.hub.name}: ${detail}`);
+  }
+
+  /** Leases that stopped together say more of the hub than of their clusters. */
+  #noteSilence(): void {
+    const { clock, self, log, hub } = this.#options;
+    const signs = [...this.#members.values()].flatMap(({ follower }) => follower.advancedAt ?? []);
+    const silence =
+      this.#hubUpSince === undefined ? undefined : silenceOfMost(signs, clock.monotonic(), this.#liveness);
+    if (silence && !this.#silence) {
+      log.warn({ hub: hub.name, clusters: signs.length }, 'most leases stopped together; blaming the hub');
+      this.#event(self, 'silence', `the leases of most of ${signs.length} clusters stopped together`);
+    }
+    this.#silence = silence;
   }
 
   #show(): void {
+    this.#noteSilence();
+    const around = { hubUpSince: this.#hubUpSince, silence: this.#silence };
     const before = this.partitions.current;
     const now = new Map<ClusterName, PartitionView>();
     let same = before.size === this.#members.size;
     for (const [cluster, { follower }] of this.#members) {
-      const view = follower.view(this.#hubUpSince);
+      const view = follower.view(around);
       now.set(cluster, view);
       same &&= before.get(cluster) === view;
     }

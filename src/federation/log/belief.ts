@@ -1,4 +1,5 @@
 import type { ClusterRecord, RecordKey, TombstoneRecord } from '../../model/record.ts';
+import { SortedMap } from '../../runtime/sorted-map.ts';
 import { decodeRecord } from '../../wire/record.ts';
 import { burstOf, type Deletion, defaultGuard } from '../guard/burst.ts';
 
@@ -9,13 +10,13 @@ import { burstOf, type Deletion, defaultGuard } from '../guard/burst.ts';
  */
 export interface Belief {
   /** The exact bytes in the hub, over which digests are computed. */
-  readonly values: ReadonlyMap<RecordKey, Uint8Array>;
+  readonly values: SortedMap<RecordKey, Uint8Array>;
   /** What is believed: decoded values and kept records. */
-  readonly records: ReadonlyMap<RecordKey, ClusterRecord>;
+  readonly records: SortedMap<RecordKey, ClusterRecord>;
   /** Last good records that `values` does not bear out (any more). */
-  readonly kept: ReadonlyMap<RecordKey, KeptRecord>;
+  readonly kept: SortedMap<RecordKey, KeptRecord>;
   /** Values that do not decode, and why. */
-  readonly refused: ReadonlyMap<RecordKey, string>;
+  readonly refused: SortedMap<RecordKey, string>;
 }
 
 export interface KeptRecord {
@@ -40,68 +41,78 @@ interface Change {
   readonly now: number;
 }
 
+/** Before anything was read. */
+export const nothing: Belief = {
+  values: SortedMap.from<RecordKey, Uint8Array>([]),
+  records: SortedMap.from<RecordKey, ClusterRecord>([]),
+  kept: SortedMap.from<RecordKey, KeptRecord>([]),
+  refused: SortedMap.from<RecordKey, string>([]),
+};
+
 /** Derives what is believed from what the hub holds, looking only at touched keys. */
-export function believe(held: Belief | undefined, values: Belief['values'], change: Change): Belief {
-  if (held && change.touched.size === 0) {
-    return { values, records: held.records, kept: held.kept, refused: held.refused };
-  }
-  const records = new Map(held?.records);
-  const kept = new Map(held?.kept);
-  const refused = new Map(held?.refused);
+export function believe(held: Belief, values: Belief['values'], { touched, now }: Change): Belief {
+  const records = new Map<RecordKey, ClusterRecord | undefined>();
+  const kept = new Map<RecordKey, KeptRecord | undefined>();
+  const refused = new Map<RecordKey, string | undefined>();
   const deletions: Deletion[] = [];
   const keep = (key: RecordKey, bytes: Uint8Array, why: KeptWhy): void => {
-    const before = held?.kept.get(key);
+    const before = held.kept.get(key);
     // Absence counts from when it was noticed.
-    kept.set(key, { bytes, why, since: before?.why === why ? before.since : change.now });
+    kept.set(key, { bytes, why, since: before?.why === why ? before.since : now });
   };
-  for (const key of change.touched) {
+  for (const key of touched) {
     const value = values.get(key);
-    const before = held?.values.get(key);
+    const before = held.values.get(key);
     if (value && before && Buffer.compare(value, before) === 0) continue;
-    refused.delete(key);
     const decoded = value && decodeRecord(key, value);
     const good = lastGood(held, key);
-    const isHeld = kept.get(key)?.why === 'held';
+    const isHeld = held.kept.get(key)?.why === 'held';
+    refused.set(key, decoded && !decoded.ok && !decoded.unknown ? decoded.detail : undefined);
     if (decoded?.ok) {
       const { record } = decoded;
       const buried = record.kind === 'tombstone' && !record.bulk && good?.record.kind === 'export';
       if (buried && isHeld) continue;
       if (buried) deletions.push({ key, at: record.deletedAt });
       records.set(key, record);
-      kept.delete(key);
-      continue;
-    }
-    if (decoded && !decoded.unknown) refused.set(key, decoded.detail);
-    if (good && (decoded || good.record.kind === 'export')) {
+      kept.set(key, undefined);
+    } else if (good && (decoded || good.record.kind === 'export')) {
       keep(key, good.bytes, isHeld ? 'held' : decoded ? 'refused' : 'absent');
     } else {
-      records.delete(key);
-      kept.delete(key);
+      records.set(key, undefined);
+      kept.set(key, undefined);
     }
   }
-  for (const key of heldDeletions(deletions, records, { kept, values })) {
+  const after = { values, records: held.records.with(records), kept: held.kept.with(kept) };
+  const burst = heldDeletions(deletions, after);
+  const back = new Map<RecordKey, ClusterRecord>();
+  kept.clear();
+  for (const key of burst) {
     const good = lastGood(held, key);
     if (!good) continue;
-    records.set(key, good.record);
+    back.set(key, good.record);
     keep(key, good.bytes, 'held');
   }
-  return { values, records, kept, refused };
+  return {
+    values,
+    records: after.records.with(back),
+    kept: after.kept.with(kept),
+    refused: held.refused.with(refused),
+  };
 }
 
-/** Which of these deletions are a burst, together with those before. `records`: as if all of them were carried out. */
+/** Which of these deletions are a burst, together with those before. `after`: as if all of them were carried out. */
 function heldDeletions(
   deletions: readonly Deletion[],
-  records: ReadonlyMap<RecordKey, ClusterRecord>,
-  { kept, values }: Pick<Belief, 'kept' | 'values'>,
+  after: Pick<Belief, 'values' | 'records' | 'kept'>,
 ): ReadonlySet<RecordKey> {
   if (deletions.length === 0) return new Set();
   const these = new Set(deletions.map(({ key }) => key));
   const earlier: number[] = [];
   let remaining = 0;
-  for (const [key, record] of records) {
+  for (const [key, record] of after.records) {
     if (these.has(key)) continue;
-    if (kept.get(key)?.why === 'held') {
-      const tombstone = tombstoneAt(key, values);
+    if (after.kept.get(key)?.why === 'held') {
+      const tombstone = tombstoneAt(key, after.values);
       if (tombstone) earlier.push(tombstone.deletedAt);
     } else if (record.kind === 'export') remaining += 1;
     else if (record.kind === 'tombstone' && !record.bulk) earlier.push(record.deletedAt);
@@ -124,35 +135,27 @@ export function heldKeys(state: Belief | undefined): readonly RecordKey[] {
 export function acceptHeld<State extends Belief>(state: State): State {
   const keys = heldKeys(state);
   if (keys.length === 0) return state;
-  const records = new Map(state.records);
-  const kept = new Map(state.kept);
-  for (const key of keys) {
-    kept.delete(key);
-    const tombstone = tombstoneAt(key, state.values);
-    if (tombstone) records.set(key, tombstone);
-    else records.delete(key);
-  }
-  return { ...state, records, kept };
+  return {
+    ...state,
+    records: state.records.with(keys.map((key) => [key, tombstoneAt(key, state.values)])),
+    kept: state.kept.with(keys.map((key) => [key, undefined])),
+  };
 }
 
 function lastGood(
-  held: Belief | undefined,
+  held: Belief,
   key: RecordKey,
 ): { readonly record: ClusterRecord; readonly bytes: Uint8Array } | undefined {
-  const record = held?.records.get(key);
-  const bytes = held?.kept.get(key)?.bytes ?? held?.values.get(key);
+  const record = held.records.get(key);
+  const bytes = held.kept.get(key)?.bytes ?? held.values.get(key);
   return record && bytes ? { record, bytes } : undefined;
 }
 
 /** Drops exports that have been absent for longer than tombstones are kept. The same state when there is none. */
 export function expireAbsent<State extends Belief>(state: State, now: number): State {
-  const gone = [...state.kept].filter(([, kept]) => kept.why === 'absent' && now - kept.since >= absentRetentionMs);
+  const gone = [...state.kept].flatMap(([key, { why, since }]) =>
+    why === 'absent' && now - since >= absentRetentionMs ? [[key, undefined] as const] : [],
+  );
   if (gone.length === 0) return state;
-  const records = new Map(state.records);
-  const kept = new Map(state.kept);
-  for (const [key] of gone) {
-    records.delete(key);
-    kept.delete(key);
-  }
-  return { ...state, records, kept };
+  return { ...state, records: state.records.with(gone), kept: state.kept.with(gone) };
 }

@@ -2,7 +2,8 @@ import type { ClusterName } from '../../model/names.ts';
 import type { RecordKey } from '../../model/record.ts';
 import { MapDigest } from '../../wire/digest.ts';
 import type { PartitionDelta, PartitionHead } from '../../wire/partition.ts';
-import { type Belief, believe } from './belief.ts';
+import { SortedMap } from '../../runtime/sorted-map.ts';
+import { type Belief, believe, nothing } from './belief.ts';
 
 /** A reader's copy of one cluster's partition. Immutable: applying gives a new state or the reason why not, never a part. */
 export interface PartitionState extends Belief {
@@ -37,24 +38,62 @@ export function applySnapshot(
   cluster: ClusterName,
   content: { readonly head: PartitionHead; readonly values: ReadonlyMap<RecordKey, Uint8Array>; readonly now: number },
 ): Applied {
-  const { head, values, now } = content;
-  if (head.cluster !== cluster) return refuse('foreign', `the head speaks for '${head.cluster}'`);
-  const older = held && compareVersions(head, held) < 0;
-  if (older) return refuse('rollback', `${versionOf(head)} in the hub is older than ${versionOf(held)} held`);
+  const { head, now } = content;
+  const values = SortedMap.from(content.values);
   const digest = new MapDigest();
   for (const [key, value] of values) digest.set(key, value);
-  if (digest.size !== head.count || digest.whole !== head.digest) {
-    return refuse(
-      'digest-mismatch',
-      `the ${values.size} records of ${versionOf(head)} are not the ${head.count} signed`,
-    );
-  }
-  if (held && compareVersions(head, held) === 0) {
-    return held.digest.whole === head.digest ? { ok: true, state: held } : equivocation(head);
-  }
   const touched = new Set([...values.keys(), ...(held?.records.keys() ?? [])]);
+  return applyHead(held, cluster, { head, values, digest, touched, now });
+}
+
+/** Replaces the whole partition, given in what it differs from the one held: key → value, undefined removes it. */
+export function applyDifference(
+  held: PartitionState,
+  content: { readonly head: PartitionHead; readonly changes: PartitionDelta['ops']; readonly now: number },
+): Applied {
+  const { head, changes, now } = content;
+  const touched = new Set(changes.keys());
+  return applyHead(held, held.cluster, { head, ...changed(held, changes), touched, now });
+}
+
+interface HeadContent {
+  readonly head: PartitionHead;
+  readonly values: PartitionState['values'];
+  readonly digest: MapDigest;
+  readonly touched: ReadonlySet<RecordKey>;
+  readonly now: number;
+}
+
+function applyHead(
+  held: PartitionState | undefined,
+  cluster: ClusterName,
+  { head, values, digest, touched, now }: HeadContent,
+): Applied {
+  if (head.cluster !== cluster) return refuse('foreign', `the head speaks for '${head.cluster}'`);
+  const order = held ? compareVersions(head, held) : 1;
+  if (held && order < 0) {
+    return refuse('rollback', `${versionOf(head)} in the hub is older than ${versionOf(held)} held`);
+  }
+  if (digest.size !== head.count || digest.whole !== head.digest) {
+    const what = `the ${values.size} records of ${versionOf(head)} are not the ${head.count} signed`;
+    return refuse('digest-mismatch', what);
+  }
+  if (held && order === 0) return held.digest.whole === head.digest ? { ok: true, state: held } : equivocation(head);
   const { epoch, revision } = head;
-  return { ok: true, state: { cluster, epoch, revision, digest, ...believe(held, values, { touched, now }) } };
+  return {
+    ok: true,
+    state: { cluster, epoch, revision, digest, ...believe(held ?? nothing, values, { touched, now }) },
+  };
+}
+
+/** Values and their digest after some changes. */
+function changed(held: PartitionState, changes: PartitionDelta['ops']): Pick<PartitionState, 'values' | 'digest'> {
+  const digest = held.digest.clone();
+  for (const [key, value] of changes) {
+    if (value === undefined) digest.delete(key);
+    else digest.set(key, value);
+  }
+  return { values: held.values.with(changes), digest };
 }
 
 /** One step forward. A delta that is already contained leaves the state as it is. */
@@ -67,17 +106,7 @@ export function applyDelta(held: PartitionState, delta: PartitionDelta, now: num
   if (delta.previous !== held.revision) {
     return refuse('gap', `${versionOf(delta)} follows ${delta.previous}, held is ${versionOf(held)}`);
   }
-  const values = new Map(held.values);
-  const digest = held.digest.clone();
-  for (const [key, value] of delta.ops) {
-    if (value === undefined) {
-      values.delete(key);
-      digest.delete(key);
-    } else {
-      values.set(key, value);
-      digest.set(key, value);
-    }
-  }
+  const { values, digest } = changed(held, delta.ops);
   if (digest.whole !== delta.digest) {
     return refuse('digest-mismatch', `${versionOf(delta)} applied to ${versionOf(held)} does not give what was signed`);
   }

@@ -1,4 +1,5 @@
 import type { ClusterRecord, ExportRecord, RecordKey } from '../../model/record.ts';
+import { SortedMap } from '../../runtime/sorted-map.ts';
 import { decodeRecord, encodeRecord } from '../../wire/record.ts';
 import { burstOf, defaultGuard } from '../guard/burst.ts';
 
@@ -131,11 +132,16 @@ export function holdingsOf(values: Iterable<readonly [RecordKey, Uint8Array]>): 
   return holdings;
 }
 
-/** The records of holdings that this version understands. */
-export function recordsOf(holdings: Holdings): ReadonlyMap<RecordKey, ClusterRecord> {
-  const records = new Map<RecordKey, ClusterRecord>();
-  for (const [key, { record }] of holdings) if (record) records.set(key, record);
-  return records;
+/** The records of holdings that this version understands; shares with `before` what did not change. */
+export function recordsOf(
+  holdings: Holdings,
+  before: ReadonlyMap<RecordKey, ClusterRecord> = new Map(),
+): SortedMap<RecordKey, ClusterRecord> {
+  const known = SortedMap.from(before);
+  const changes = new Map<RecordKey, ClusterRecord | undefined>();
+  for (const [key, { record }] of holdings) if (record !== known.get(key)) changes.set(key, record);
+  for (const key of known.keys()) if (!holdings.has(key)) changes.set(key, undefined);
+  return known.with(changes);
 }
 
 /** Wall clock in ms at which the first tombstone may go; undefined = there is none. */

@@ -172,7 +172,8 @@ class RedisHub implements Hub {
   }
 
   async readSnapshot(partition: Partition): Promise<Snapshot> {
-    const keys = [this.#keys.head(partition), this.#keys.records(partition), this.#keys.log(partition)];
+    const of = this.#keys;
+    const keys = [of.head(partition), of.records(partition), of.log(partition)];
     const [head, fields, lastId] = await this.#do(`read partition ${partition}`, () =>
       this.#scripts.snapshot<[Buffer | null, Buffer[], Buffer | null]>(keys, limitsOf(partition)),
     );
@@ -183,8 +184,8 @@ class RedisHub implements Hub {
   }
 
   async readIndex(partition: Partition): Promise<PartitionIndex> {
-    const { head, records, log, buckets } = this.#keys;
-    const keys = [head(partition), records(partition), log(partition), buckets(partition)];
+    const of = this.#keys;
+    const keys = [of.head(partition), of.records(partition), of.log(partition), of.buckets(partition)];
     const [found, digests, fields, lastId] = await this.#do(`read the index of ${partition}`, () =>
       this.#scripts.index<[Buffer | null, Buffer[], Buffer[], Buffer | null]>(keys, limitsOf(partition)),
     );
