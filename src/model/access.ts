@@ -1,6 +1,5 @@
 import type { SpiffeId, TrustDomain } from './identity.ts';
 import type { ClusterName } from './names.ts';
-import type { ServiceRoute } from './route.ts';
 
 /** How a caller's identity is known: it is the TLS peer itself, or its gateway says so. */
 export type Proof = 'proven' | 'asserted';
@@ -49,9 +48,15 @@ export interface Caller {
   readonly proof: Proof | 'none';
 }
 
+/** How the exporting cluster opens a service: the part of its route that access is judged by. */
+export interface Exposure {
+  readonly allow: 'members' | 'policy';
+  readonly access?: AccessPlan;
+}
+
 /** What is asked for. */
 export interface AccessRequest {
-  readonly route: ServiceRoute;
+  readonly route: Exposure;
   /** Service port. */
   readonly port: number;
   readonly caller: Caller;

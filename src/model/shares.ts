@@ -7,6 +7,8 @@ export interface TargetFacts {
   readonly reachable: boolean;
   /** 0 to 1: the share of the target's endpoints (or attempts) that work. */
   readonly health: number;
+  /** Connections of the service that its endpoints carry there now, whoever sent them; absent = not known. */
+  readonly load?: number;
 }
 
 /** Facts by cluster; a target without an entry was never tried and counts as healthy. */
@@ -14,10 +16,14 @@ export type ServiceFacts = ReadonlyMap<ClusterName, TargetFacts>;
 
 /** What `step` remembers between calls for one target. Local to a gateway and lost on restart. */
 export interface TargetState {
-  /** Was out when last looked at. */
-  readonly out: boolean;
-  /** Monotonic ms at which it became healthy again; undefined while out or never out. */
-  readonly healthySince: number | undefined;
+  /** 0 to 1: the health that was last granted in full; more is granted only after the hold, and gradually. */
+  readonly level: number;
+  /** Monotonic ms since which it has been better than `level`; undefined = it is not. */
+  readonly betterSince: number | undefined;
+  /** 0 to 1: what load leaves of its share. */
+  readonly admitted: number;
+  /** Monotonic ms of the step that made this. */
+  readonly at: number;
 }
 
 export type SharesState = ReadonlyMap<ClusterName, TargetState>;
@@ -28,6 +34,10 @@ export interface SharesResult {
   readonly state: SharesState;
   /** One short sentence per target: why it has the share it has. */
   readonly reasons: ReadonlyMap<ClusterName, string>;
+  /** Targets that must not be tried, not even when everything else has failed: an operator has taken them out. */
+  readonly barred: ReadonlySet<ClusterName>;
+  /** So much is broken that a target's endpoints are picked whatever their health (never one target for another). */
+  readonly panic: boolean;
   /** Monotonic ms at which the result may change without a new fact; undefined = it will not. */
   readonly changesAt: number | undefined;
 }

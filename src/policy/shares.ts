@@ -1,128 +1,131 @@
 import type { ClusterName } from '../model/names.ts';
-import type { ServiceRoute, Target } from '../model/route.ts';
-import type { ServiceFacts, SharesResult, SharesState, TargetState } from '../model/shares.ts';
+import type { FailoverPlan, ServiceRoute } from '../model/route.ts';
+import type { ServiceFacts, SharesResult, SharesState, SharesStep, TargetState } from '../model/shares.ts';
+import { defaultPanicThreshold } from './defaults.ts';
+import { reasonOf } from './reason.ts';
+import { type Moment, type Weighed, weigh } from './weigh.ts';
 
-/** How often shares are looked at while a target's traffic is returning. */
-const rampStepMs = 250;
-/** Less health than this is none: one endpoint in a million, and no arithmetic on denormal numbers. */
-const leastHealth = 1e-6;
+/** Less than this of the traffic is nobody's. */
+const leastShare = 1e-12;
 
-/** One target as this step sees it. */
-interface Weighed {
-  readonly target: Target;
-  /** 0 to 1, the worse of what its owner says and what this gateway finds. */
-  readonly health: number;
-  /** 0 to 1: how much of its normal share it may have yet after an outage. */
-  readonly ramp: number;
-  readonly state: TargetState;
-  readonly changesAt: number | undefined;
-  readonly why: string;
+/** Makes the step that gateways run: `wallNow` is asked at each one. */
+export function sharesStep(wallNow: () => number): SharesStep {
+  return (route, facts, state, now) => stepAt(route, { facts, state }, { now, wallNow: wallNow() });
+}
+
+/** Plan + facts → shares, where the two clocks need not be told apart: without drains. */
+export function step(route: ServiceRoute, facts: ServiceFacts, state: SharesState, now: number): SharesResult {
+  return stepAt(route, { facts, state }, { now, wallNow: now });
 }
 
 /**
  * Plan + facts → shares (policy.md). The share of tier i is min(what is left, its health / threshold); after the last
- * tier all is scaled to sum to 1. A target that was out stays out for `holdMs` after it became healthy and returns
- * linearly over `returnOverMs`. Hold never leaves traffic with nowhere to go: if nothing else serves, it is lifted.
+ * tier all is scaled to sum to 1. Worse facts count at once, better ones after the hold and gradually; a hold never
+ * keeps traffic from the only place that could carry it. Nothing ever goes where a drain has ended.
  */
-export function step(route: ServiceRoute, facts: ServiceFacts, state: SharesState, now: number): SharesResult {
-  const weighed = route.targets.map((target) => weigh(target, { route, facts, state, now }));
-  let shares = divide(weighed, route.failover.healthyThreshold, (w) => w.ramp);
-  const lifted = shares.size === 0 && weighed.some((w) => w.health > 0);
-  if (lifted) shares = divide(weighed, route.failover.healthyThreshold, () => 1);
-  const changes = weighed.flatMap((w) => (w.changesAt === undefined ? [] : [w.changesAt]));
-  return {
-    shares,
-    state: new Map(weighed.map((w) => [w.target.cluster, w.state])),
-    reasons: new Map(weighed.map((w) => [w.target.cluster, reason(w, shares, lifted)])),
-    changesAt: changes.length === 0 ? undefined : Math.min(...changes),
-  };
+export function stepAt(
+  route: ServiceRoute,
+  known: { readonly facts: ServiceFacts; readonly state: SharesState },
+  moment: Moment,
+): SharesResult {
+  const plan = route.failover;
+  const weighed = route.targets.map((target) => weigh(target, { plan, ...known, moment }));
+  const shares = divide(weighed, plan);
+  const state = new Map<ClusterName, TargetState>();
+  const reasons = new Map<ClusterName, string>();
+  const barred = new Set<ClusterName>();
+  let changesAt: number | undefined;
+  for (const each of weighed) {
+    const { cluster } = each.target;
+    state.set(cluster, { ...each.level.state, admitted: each.admitted, at: moment.now });
+    reasons.set(cluster, reasonOf(each, shares.get(cluster) ?? 0, plan));
+    if (each.left === 0) barred.add(cluster);
+    if (each.changesAt !== undefined) changesAt = Math.min(changesAt ?? each.changesAt, each.changesAt);
+  }
+  return { shares, state, reasons, barred, panic: panics(weighed, plan), changesAt };
 }
 
-interface WeighContext {
-  readonly route: ServiceRoute;
-  readonly facts: ServiceFacts;
-  readonly state: SharesState;
-  readonly now: number;
+/** How much of what stands against a target counts. */
+interface Strictness {
+  /** Holds and returns in progress. */
+  readonly holds: boolean;
+  /** Load above `spillAt`. */
+  readonly load: boolean;
 }
 
-function weigh(target: Target, { route, facts, state, now }: WeighContext): Weighed {
-  const fact = facts.get(target.cluster);
-  const reachable = fact?.reachable ?? true;
-  const health = reachable && target.capacity > 0 ? Math.min(target.health, fact?.health ?? 1) : 0;
-  const before = state.get(target.cluster);
-  if (health < leastHealth) {
-    return {
-      target,
-      health: 0,
-      ramp: 0,
-      state: { out: true, healthySince: undefined },
-      changesAt: undefined,
-      why: !reachable ? 'unreachable' : target.capacity > 0 ? 'no healthy endpoint' : 'no endpoint',
-    };
-  }
-  // Never out, or seen for the first time: no hold.
-  if (!before?.out) {
-    return { target, health, ramp: 1, state: { out: false, healthySince: undefined }, changesAt: undefined, why: '' };
-  }
-  const { holdMs, returnOverMs } = route.failover;
-  const since = before.healthySince ?? now;
-  const returning = now - since - holdMs;
-  if (returning >= returnOverMs) {
-    return { target, health, ramp: 1, state: { out: false, healthySince: undefined }, changesAt: undefined, why: '' };
-  }
-  const held = returning < 0;
-  return {
-    target,
-    health,
-    ramp: held ? 0 : returning / returnOverMs,
-    state: { out: true, healthySince: since },
-    changesAt: held ? since + holdMs : now + rampStepMs,
-    why: held ? 'healthy again, held' : 'returning',
-  };
+/** Shares by tier; empty = nothing has any health that may be used. */
+function divide(weighed: readonly Weighed[], plan: FailoverPlan): ReadonlyMap<ClusterName, number> {
+  const tiers = [...new Set(weighed.map((each) => each.target.tier))]
+    .sort((a, b) => a - b)
+    .map((tier) => weighed.filter((each) => each.target.tier === tier && each.left > 0));
+  const filled = new Filled();
+  filled.pass(tiers, plan, { holds: true, load: true });
+  // What else there is could not carry it: traffic does not wait for a hold to end, nor for load to fall.
+  if (filled.total < (plan.panicThreshold ?? defaultPanicThreshold))
+    filled.pass(tiers, plan, { holds: false, load: true });
+  if (filled.total <= leastShare) filled.pass(tiers, plan, { holds: false, load: false });
+  return filled.scaled();
 }
 
-/** Shares by tier; empty = nothing has any health (under `ramp`). */
-function divide(
-  weighed: readonly Weighed[],
-  threshold: number,
-  ramp: (w: Weighed) => number,
-): ReadonlyMap<ClusterName, number> {
-  const shares = new Map<ClusterName, number>();
-  let left = 1;
-  for (const tier of [...new Set(weighed.map((w) => w.target.tier))].sort((a, b) => a - b)) {
-    const members = weighed.filter((w) => w.target.tier === tier);
-    const rated = sum(members, (w) => w.target.capacity);
-    const serving = sum(members, (w) => w.target.capacity * w.health);
-    const admitted = sum(members, (w) => w.target.capacity * w.health * ramp(w));
-    if (admitted === 0 || left <= 0) continue;
-    // The threshold judges the tier's health; the return only scales what health would give.
-    const wanted = threshold > 0 ? Math.min(1, serving / rated / threshold) : 1;
-    const share = Math.min(left, wanted * (admitted / serving));
-    for (const w of members) {
-      const part = (share * w.target.capacity * w.health * ramp(w)) / admitted;
-      if (part > 0) shares.set(w.target.cluster, part);
+/** Shares while they are handed out, tier by tier. */
+class Filled {
+  total: number = 0;
+  readonly #shares = new Map<ClusterName, number>();
+  readonly #byTier: number[] = [];
+
+  /** Gives each tier, in order, what it asks for beyond what it has, as far as there is something left. */
+  pass(tiers: readonly (readonly Weighed[])[], plan: FailoverPlan, strict: Strictness): void {
+    for (const [index, members] of tiers.entries()) {
+      const has = this.#byTier[index] ?? 0;
+      const share = Math.min(1 - this.total, wanted(members, plan.healthyThreshold, strict) - has);
+      if (share <= leastShare) continue;
+      this.#byTier[index] = has + share;
+      this.total += share;
+      const parts = sum(members, (each) => partOf(each, strict));
+      for (const each of members) {
+        const part = (share * partOf(each, strict)) / parts;
+        const { cluster } = each.target;
+        if (part > 0) this.#shares.set(cluster, (this.#shares.get(cluster) ?? 0) + part);
+      }
     }
-    left -= share;
   }
-  const total = sum([...shares.values()], (share) => share);
-  if (total === 0) return shares;
-  return new Map([...shares].map(([cluster, share]) => [cluster, share / total]));
+
+  scaled(): ReadonlyMap<ClusterName, number> {
+    if (this.total <= leastShare) return new Map();
+    return new Map([...this.#shares].map(([cluster, share]) => [cluster, share / this.total]));
+  }
+}
+
+/** What a tier asks for, 0 to 1. */
+function wanted(members: readonly Weighed[], threshold: number, strict: Strictness): number {
+  const rated = sum(members, capacity);
+  // While it returns, a target counts for what it is given: a tier does not shrink when one of it gets better.
+  const serving = sum(members, (each) => capacity(each) * (strict.holds ? each.level.granted : each.level.health));
+  const usable = sum(members, (each) => partOf(each, strict));
+  if (rated === 0 || serving === 0 || usable === 0) return 0;
+  const whole = threshold > 0 ? Math.min(1, serving / rated / threshold) : 1;
+  // A drained member leaves its part to its siblings; when all of them go, the tier goes.
+  const present = Math.max(...members.filter((each) => each.level.health > 0).map((each) => each.left));
+  return whole * present * (usable / sum(members, (each) => partOf(each, { ...strict, load: false })));
+}
+
+function capacity({ target, left }: Weighed): number {
+  return target.capacity * left;
+}
+
+/** Its part among its siblings. */
+function partOf({ target, level, left, admitted }: Weighed, { holds, load }: Strictness): number {
+  const part = (target.weight ?? target.capacity) * left * level.health;
+  return part * (holds ? level.ramp : 1) * (load ? admitted : 1);
+}
+
+/** Whether health says so little that choosing by it would overload the few that look good. */
+function panics(weighed: readonly Weighed[], { panicThreshold = defaultPanicThreshold }: FailoverPlan): boolean {
+  const rated = sum(weighed, capacity);
+  const serving = sum(weighed, (each) => capacity(each) * each.level.health);
+  return rated > 0 && serving / rated < panicThreshold;
 }
 
 function sum<T>(items: readonly T[], of: (item: T) => number): number {
   return items.reduce((total, item) => total + of(item), 0);
-}
-
-function reason(w: Weighed, shares: ReadonlyMap<ClusterName, number>, lifted: boolean): string {
-  const parts: string[] = [];
-  if (w.why !== '') parts.push(w.why);
-  if (w.health > 0 && w.health < 1) parts.push(`${Math.round(w.health * 100)}% healthy`);
-  if (w.target.stale) parts.push('data stale');
-  const share = shares.get(w.target.cluster) ?? 0;
-  if (parts.length === 0 || lifted) {
-    if (lifted && share > 0) parts.push('nothing else serves');
-    else if (share === 0) parts.push(`standby: better tier serves`);
-    else parts.push(w.target.tier === 0 ? 'local preferred' : 'by capacity');
-  }
-  return parts.join(', ');
 }

@@ -8,7 +8,8 @@ import { IsthmusError } from '../model/error.ts';
 import type { Clock } from '../model/ports/clock.ts';
 import type { Log } from '../model/ports/log.ts';
 import type { GatewayAddress } from '../model/record.ts';
-import { step } from '../policy/shares.ts';
+import { judgeAccess } from '../policy/access.ts';
+import { sharesStep } from '../policy/shares.ts';
 import { formatHostPort } from '../model/address.ts';
 import { systemClock } from '../runtime/io/clock.ts';
 import { ensurePrivateDir, readFileIfPresent, readSecretFile } from '../runtime/io/files.ts';
@@ -65,7 +66,8 @@ export async function startGatewayRole(config: GatewayConfig, context: GatewayCo
       trust: identity.trust,
       verifier: identity.verifier,
       table: client.table,
-      step,
+      step: sharesStep(() => clock.now()),
+      access: judgeAccess,
       clock,
       log,
       limits: config.limits,

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { IsthmusError } from '../model/error.ts';
+import type { AccessPlan, CallerMatch } from '../model/access.ts';
 import { parseTrustDomain } from '../model/identity.ts';
 import { parseClusterName, parseReplicaName, parseServiceKey } from '../model/names.ts';
-import type { ClusterRoute, RouteTable, ServiceRoute } from '../model/route.ts';
+import type { ClusterRoute, DrainPlan, FailoverPlan, RouteTable, ServiceRoute, Target } from '../model/route.ts';
 import type { TrafficPlan } from '../model/traffic.ts';
 import { MapDigest } from './digest.ts';
 
@@ -42,6 +43,44 @@ const traffic = {
   ),
 };
 
+const part = z.number().min(0).max(1);
+const listed = z.array(z.string().max(2048)).max(256);
+
+const callerSchema = z.object({
+  trustDomains: z.exactOptional(z.array(z.string().transform(parseTrustDomain)).max(256)),
+  clusters: z.exactOptional(z.array(z.string().transform(parseClusterName)).max(256)),
+  namespaces: z.exactOptional(listed),
+  serviceAccounts: z.exactOptional(listed),
+  ids: z.exactOptional(listed),
+  proof: z.exactOptional(z.enum(['proven', 'asserted'])),
+});
+
+const accessSchema = z.object({
+  otherwise: z.enum(['allow', 'deny']),
+  why: z.string().max(1000),
+  rules: z
+    .array(
+      z
+        .object({
+          policy: z.string().max(1000),
+          action: z.enum(['allow', 'deny']),
+          audit: z.boolean(),
+          from: z.array(callerSchema).max(64).optional(),
+          ports: z.array(port).max(256).optional(),
+        })
+        .transform(({ from, ports, ...rest }) => ({ ...rest, from, ports })),
+    )
+    .max(1000),
+});
+
+const drainSchema = z.object({
+  drained: z.boolean(),
+  issuedAt: z.number().int().min(0),
+  overMs: z.number().int().min(0),
+  from: part,
+  by: z.string().transform(parseClusterName),
+});
+
 const serviceSchema = z.object({
   ...traffic,
   key: z.string().transform(parseServiceKey),
@@ -57,22 +96,28 @@ const serviceSchema = z.object({
     .max(1000),
   exported: z.boolean(),
   allow: z.enum(['members', 'policy']),
+  access: z.exactOptional(accessSchema),
   targets: z
     .array(
       z.object({
         cluster: z.string().transform(parseClusterName),
         tier: z.number().int().min(0),
         capacity: z.number().min(0),
-        health: z.number().min(0).max(1),
+        health: part,
         ports: z.array(port).max(1000),
         stale: z.boolean(),
+        weight: z.exactOptional(z.number().min(0)),
+        rated: z.exactOptional(z.number().min(0)),
+        drain: z.exactOptional(drainSchema),
       }),
     )
     .max(1000),
   failover: z.object({
-    healthyThreshold: z.number().min(0).max(1),
+    healthyThreshold: part,
     holdMs: z.number().min(0),
     returnOverMs: z.number().min(0),
+    panicThreshold: z.exactOptional(part),
+    spillAt: z.exactOptional(part),
   }),
   endpoints: z
     .array(
@@ -95,7 +140,7 @@ const clusterSchema = z.object({
 });
 
 export function encodeServiceRoute(route: ServiceRoute): Uint8Array {
-  const { key, ports, exported, allow, targets, failover, endpoints } = route;
+  const { key, ports, exported, allow, access, targets, failover, endpoints } = route;
   return Buffer.from(
     JSON.stringify({
       key,
@@ -107,23 +152,68 @@ export function encodeServiceRoute(route: ServiceRoute): Uint8Array {
       })),
       exported,
       allow,
-      targets: targets.map((t) => ({
-        cluster: t.cluster,
-        tier: t.tier,
-        capacity: t.capacity,
-        health: t.health,
-        ports: t.ports,
-        stale: t.stale,
-      })),
-      failover: {
-        healthyThreshold: failover.healthyThreshold,
-        holdMs: failover.holdMs,
-        returnOverMs: failover.returnOverMs,
-      },
+      ...(access && { access: accessFields(access) }),
+      targets: targets.map(targetFields),
+      failover: failoverFields(failover),
       endpoints: endpoints.map((e) => ({ id: e.id, address: e.address, ports: [...e.ports], ready: e.ready })),
       ...trafficFields(route),
     }),
   );
+}
+
+function targetFields(target: Target): Target {
+  const { cluster, tier, capacity, health, ports, stale, weight, rated, drain } = target;
+  return {
+    cluster,
+    tier,
+    capacity,
+    health,
+    ports,
+    stale,
+    ...(weight !== undefined && { weight }),
+    ...(rated !== undefined && { rated }),
+    ...(drain && { drain: drainFields(drain) }),
+  };
+}
+
+function drainFields({ drained, issuedAt, overMs, from, by }: DrainPlan): DrainPlan {
+  return { drained, issuedAt, overMs, from, by };
+}
+
+function failoverFields(plan: FailoverPlan): FailoverPlan {
+  const { healthyThreshold, holdMs, returnOverMs, panicThreshold, spillAt } = plan;
+  return {
+    healthyThreshold,
+    holdMs,
+    returnOverMs,
+    ...(panicThreshold !== undefined && { panicThreshold }),
+    ...(spillAt !== undefined && { spillAt }),
+  };
+}
+
+function accessFields({ otherwise, why, rules }: AccessPlan): AccessPlan {
+  return {
+    otherwise,
+    why,
+    rules: rules.map(({ policy, action, audit, from, ports }) => ({
+      policy,
+      action,
+      audit,
+      from: from?.map(callerFields),
+      ports,
+    })),
+  };
+}
+
+function callerFields({ trustDomains, clusters, namespaces, serviceAccounts, ids, proof }: CallerMatch): CallerMatch {
+  return {
+    ...(trustDomains && { trustDomains }),
+    ...(clusters && { clusters }),
+    ...(namespaces && { namespaces }),
+    ...(serviceAccounts && { serviceAccounts }),
+    ...(ids && { ids }),
+    ...(proof && { proof }),
+  };
 }
 
 /** Absent parts are left out, so that a route without them has the bytes it always had. */

@@ -17,6 +17,18 @@ function target(cluster: ClusterName, tier = 0, capacity = 1): Target {
 }
 
 describe('targetOrder', () => {
+  const barred: ReadonlySet<ClusterName> = new Set();
+
+  it('leaves out what an operator has taken out, even when nothing else is there', () => {
+    const drained = { shares: new Map([[east, 1]]), barred: new Set([west]) };
+    const order = targetOrder([target(west), target(east)], drained, 0.5);
+    assert.deepEqual(
+      order.map(({ cluster }) => cluster),
+      ['east'],
+    );
+    assert.deepEqual(targetOrder([target(west)], { ...drained, shares: new Map() }, 0.5), []);
+  });
+
   it('draws the first by the shares', () => {
     const targets = [target(west), target(east), target(south)];
     const shares = new Map([
@@ -24,14 +36,14 @@ describe('targetOrder', () => {
       [east, 0.3],
       [south, 0.2],
     ]);
-    const first = (random: number): string | undefined => targetOrder(targets, shares, random)[0]?.cluster;
+    const first = (random: number): string | undefined => targetOrder(targets, { shares, barred }, random)[0]?.cluster;
     assert.deepEqual([0, 0.49, 0.51, 0.79, 0.81, 0.999].map(first), ['west', 'west', 'east', 'east', 'south', 'south']);
   });
 
   it('goes on with shares, then tiers, then capacity', () => {
     const targets = [target(south, 2, 9), target(east, 1, 1), target(west, 0, 1)];
     assert.deepEqual(
-      targetOrder(targets, new Map([[south, 1]]), 0.5).map(({ cluster }) => cluster),
+      targetOrder(targets, { shares: new Map([[south, 1]]), barred }, 0.5).map(({ cluster }) => cluster),
       ['south', 'west', 'east'],
     );
   });
@@ -42,7 +54,7 @@ describe('targetOrder', () => {
         const targets = w.map((_, index) => target(parseClusterName(`c${index}`), index % 3));
         const total = w.reduce((sum, part) => sum + part, 0) || 1;
         const shares = new Map(targets.map(({ cluster }, index) => [cluster, (w[index] ?? 0) / total]));
-        const order = targetOrder(targets, shares, random).map(({ cluster }) => cluster);
+        const order = targetOrder(targets, { shares, barred }, random).map(({ cluster }) => cluster);
         assert.deepEqual([...order].sort(), targets.map(({ cluster }) => cluster).sort());
       }),
     );
@@ -105,7 +117,10 @@ describe('ServiceBook', () => {
       changes.map(({ up }) => up),
       [false, true],
     );
-    assert.deepEqual(shares(50), { west: 1 });
+    // The endpoint is in use at once; what spilled to the other cluster comes back after the hold, gradually.
+    assert.ok((shares(50)['east'] ?? 0) > 0.2);
+    assert.ok((shares(350)['east'] ?? 0) < 0.2);
+    assert.deepEqual(shares(500), { west: 1 });
   });
 
   it('probes what is ejected with growing pauses, and nothing else', () => {

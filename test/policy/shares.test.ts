@@ -79,7 +79,7 @@ suite('shares.step', () => {
       assert.deepEqual(percents(withoutCrumbs(result.shares)), expected, `at ${now} ms`);
       state = result.state;
     }
-    assert.deepEqual(state.get(west), { out: false, healthySince: undefined });
+    assert.deepEqual(state.get(west), { level: 1, betterSince: undefined, admitted: 1, at: 9000 });
   });
 
   test('an outage during the hold starts the hold again', () => {

@@ -1,20 +1,4 @@
-import type { ServiceRoute } from '../../model/route.ts';
-import type { Caller } from './caller.ts';
-
-/** Whether a caller may connect, and by which rule: the rule goes to the access log. */
-export interface AccessVerdict {
-  readonly allowed: boolean;
-  /** Short and of a closed form, such as `allow: members`. */
-  readonly rule: string;
-}
-
-/** What is asked for. */
-export interface AccessRequest {
-  readonly route: ServiceRoute;
-  /** Service port. */
-  readonly port: number;
-  readonly caller: Caller;
-}
+import type { AccessRequest, AccessVerdict } from '../../model/access.ts';
 
 /** Judges at the receiving gateway. Must not throw. */
 export type AccessJudge = (request: AccessRequest) => AccessVerdict;

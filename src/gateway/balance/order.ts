@@ -1,20 +1,22 @@
-import type { ClusterName } from '../../model/names.ts';
 import type { Target } from '../../model/route.ts';
+import type { SharesResult } from '../../model/shares.ts';
 
 /**
  * The order in which the targets of one connection are tried: the first by lot according to the shares, then the rest
  * of those that have a share (largest first), then those without one (better tier, more capacity first), so that a
- * connection is lost only when everything was tried.
+ * connection is lost only when everything was tried. What an operator has taken out is not among them.
  */
 export function targetOrder(
   targets: readonly Target[],
-  shares: ReadonlyMap<ClusterName, number>,
+  { shares, barred }: Pick<SharesResult, 'shares' | 'barred'>,
   random: number,
 ): readonly Target[] {
   const shareOf = (target: Target): number => shares.get(target.cluster) ?? 0;
-  const rest = [...targets].sort(
-    (a, b) => shareOf(b) - shareOf(a) || a.tier - b.tier || b.capacity - a.capacity || compare(a.cluster, b.cluster),
-  );
+  const rest = targets
+    .filter(({ cluster }) => !barred.has(cluster))
+    .sort(
+      (a, b) => shareOf(b) - shareOf(a) || a.tier - b.tier || b.capacity - a.capacity || compare(a.cluster, b.cluster),
+    );
   const first = draw(rest, shareOf, random);
   if (first > 0) rest.unshift(...rest.splice(first, 1));
   return rest;

@@ -244,6 +244,8 @@ export class ServiceBook {
       endpointUp: (endpoint) => entry.endpointUp(endpoint),
       reach: this.#options.reach,
       ejected: (cluster) => entry.targets.get(cluster)?.ejection.kind === 'out',
+      load: (cluster) =>
+        cluster === this.#options.self ? localLoad(entry) : entry.targets.get(cluster)?.load.total(now),
     });
     const due = entry.result.changesAt !== undefined && entry.result.changesAt <= now;
     if (!entry.stale && !due && sameFacts(facts, entry.facts)) return;
@@ -258,6 +260,13 @@ export class ServiceBook {
 
 function judgedOf(subject: Subject): Judged {
   return subject.kind === 'endpoint' ? subject.state : subject.entry.target(subject.cluster);
+}
+
+/** Connections to endpoints here, whoever sent them; other gateways of this cluster carry theirs unseen. */
+function localLoad(entry: ServiceEntry): number {
+  let active = 0;
+  for (const state of entry.endpoints.values()) active += state.active;
+  return active;
 }
 
 function sum(a: Tally, b: Tally): Tally {

@@ -54,7 +54,14 @@ interface PortChoice {
  */
 export class ServiceEntry {
   route: ServiceRoute;
-  result: SharesResult = { shares: new Map(), state: new Map(), reasons: new Map(), changesAt: undefined };
+  result: SharesResult = {
+    shares: new Map(),
+    state: new Map(),
+    reasons: new Map(),
+    barred: new Set(),
+    panic: false,
+    changesAt: undefined,
+  };
   standing: ServiceStanding = 'Active';
   facts: ServiceFacts = new Map();
   /** The facts or the route may have changed since the last step. */

@@ -11,6 +11,8 @@ export interface Observations {
   reach(cluster: ClusterName): 'up' | 'down' | 'unknown';
   /** Whether that cluster has kept refusing this service. */
   ejected(cluster: ClusterName): boolean;
+  /** Connections of the service that are carried there; undefined: not known. */
+  load(cluster: ClusterName): number | undefined;
 }
 
 /** The facts of one service for `step`: reachability by our own probes, health by outcomes. Pure. */
@@ -18,7 +20,9 @@ export function factsOf(route: ServiceRoute, seen: Observations): ServiceFacts {
   const facts = new Map<ClusterName, TargetFacts>();
   for (const { cluster } of route.targets) {
     const fact = cluster === seen.self ? localFacts(route, seen) : remoteFacts(cluster, seen);
-    if (fact) facts.set(cluster, fact);
+    // Only where a policy moves traffic by load does a new connection change the facts.
+    const load = fact && route.failover.spillAt !== undefined ? seen.load(cluster) : undefined;
+    if (fact) facts.set(cluster, load === undefined ? fact : { ...fact, load });
   }
   return facts;
 }
@@ -40,6 +44,7 @@ export function sameFacts(a: ServiceFacts, b: ServiceFacts): boolean {
   for (const [cluster, fact] of a) {
     const other = b.get(cluster);
     if (!other || other.reachable !== fact.reachable || other.health !== fact.health) return false;
+    if (other.load !== fact.load) return false;
   }
   return true;
 }

@@ -40,7 +40,7 @@ export function outboundCandidates(
   const { port, request } = wanted;
   const first: Candidate<Dialled>[] = [];
   const last: Candidate<Dialled>[] = [];
-  for (const target of targetOrder(entry.route.targets, entry.result.shares, drawn(context, entry, wanted.source))) {
+  for (const target of targetOrder(entry.route.targets, entry.result, drawn(context, entry, wanted.source))) {
     if (target.cluster === context.self) {
       first.push(...endpointCandidates(context, entry, { ...wanted, up: true }));
       last.push(...endpointCandidates(context, entry, { ...wanted, up: false }));
@@ -85,11 +85,12 @@ function endpointCandidates(
 ): Candidate<Dialled>[] {
   const { local, now, random } = context;
   const portOf = (state: EndpointState): number => state.endpoint.ports.get(port) ?? 0;
+  const { panic } = entry.result;
   const order = entry.choose(port, {
     // What its source calls not ready is never used; what only failed here may be, at last.
     usable: (state) =>
-      state.endpoint.ready &&
-      (state.ejection.kind === 'in') === up &&
+      // So much is bad that the few good ones would be the next to fall (policy.md, "Panic").
+      (panic ? up : state.endpoint.ready && (state.ejection.kind === 'in') === up) &&
       !local.isOwn(state.endpoint.address, portOf(state)),
     limit: endpointsPerTarget,
     now: now(),

@@ -1,5 +1,6 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { AccessVerdict, Caller } from '../../model/access.ts';
 import type { ClusterName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { SourceIdentity } from '../../model/ports/source-identity.ts';
@@ -14,8 +15,8 @@ import {
   statusOf,
 } from '../../wire/connect.ts';
 import type { ResponseFlag } from '../access-log.ts';
-import { type Caller, callerOf } from '../access/caller.ts';
-import type { AccessJudge, AccessVerdict } from '../access/verdict.ts';
+import { callerOf } from '../access/caller.ts';
+import type { AccessJudge } from '../access/verdict.ts';
 import type { ServiceBook } from '../balance/service-book.ts';
 import type { ServiceEntry } from '../balance/service-entry.ts';
 import type { Refusals } from '../metrics/refusals.ts';
