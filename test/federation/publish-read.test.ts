@@ -11,10 +11,11 @@ import type { Sealer } from '../../src/model/ports/seal.ts';
 import type { ExportRecord } from '../../src/model/record.ts';
 import { Watchable } from '../../src/runtime/watchable.ts';
 import { digestOf } from '../../src/wire/digest.ts';
-import { decodeHead, encodeDelta, encodeHead } from '../../src/wire/partition.ts';
+import { decodeHead, encodeDelta } from '../../src/wire/partition.ts';
 import { encodeRecord } from '../../src/wire/record.ts';
 import { decodeSeal } from '../../src/wire/seal.ts';
 import { east, entryOf, eventually, exportOf, gatewayOf, keyed, south, trustOf, west } from './support/federation.ts';
+import { forge } from './support/forge.ts';
 import { Site } from './support/site.ts';
 
 type Partitions = ReadonlyMap<ClusterName, PartitionView>;
@@ -43,30 +44,6 @@ function altered(hub: Hub, change: Partial<Hub>): Hub {
       return typeof member === 'function' ? member.bind(target) : member;
     },
   });
-}
-
-interface Forgery {
-  readonly partition?: ClusterName;
-  readonly cluster?: ClusterName;
-  readonly epoch: number;
-  readonly revision: number;
-  /** What is signed… */
-  readonly values: ReadonlyMap<string, Uint8Array>;
-  /** …and what is stored, if that is something else. */
-  readonly stored?: ReadonlyMap<string, Uint8Array>;
-}
-
-/** Writes what a legitimate or illegitimate writer might, at any version. */
-async function forge(hub: Hub, sealer: Sealer, forgery: Forgery): Promise<void> {
-  const { partition = east, cluster = east, epoch, revision, values, stored = values } = forgery;
-  const sealed = sealer.seal(
-    'head',
-    encodeHead({ cluster, epoch, revision, count: values.size, digest: digestOf(values), schema: 1, writtenAt: 0 }),
-  );
-  await hub.writeChain(partition, sealer.chainId, sealer.chain);
-  const [expectedHead] = await hub.readHeads([partition]);
-  const hint = `${partition} ${epoch} ${revision}`;
-  await hub.commit(partition, { expectedHead, head: sealed, records: stored, snapshot: true, delta: undefined, hint });
 }
 
 async function headOf(hub: Hub, cluster: ClusterName = east): Promise<ReturnType<typeof decodeHead>> {
