@@ -1,5 +1,6 @@
 import type { SpiffeId } from './identity.ts';
 import type { ClusterName, ReplicaName, ServiceKey } from './names.ts';
+import type { Acknowledgement, IssuedBy } from './trust.ts';
 
 /** One port of a service as its clients see it. */
 export interface ServicePort {
@@ -147,6 +148,25 @@ export interface ImportRecord {
   readonly ports: Readonly<Record<number, number>>;
 }
 
+/** Roles that present a chain to others. */
+export type AckRole = 'agent' | 'gateway';
+
+/**
+ * What one replica proved to present and to trust: rotations advance on it. Written when something of it changes; `at`
+ * is when that was first proved. Key: `ack/<role>/<replica>`.
+ */
+export interface AckRecord extends Acknowledgement {
+  readonly kind: 'ack';
+  readonly role: AckRole;
+  readonly replica: ReplicaName;
+  /** Its wall clock minus the authority's, in ms, as far as known; coarse. */
+  readonly clockSkewMs?: number;
+  /** Of an agent: what it has signed that still lives, as of some minutes ago at most. */
+  readonly issued?: readonly IssuedBy[];
+  /** Of an agent: the hash that its journal of issued certificates ended with then. */
+  readonly journalHead?: string;
+}
+
 export type ClusterRecord =
   | ExportRecord
   | TombstoneRecord
@@ -155,7 +175,8 @@ export type ClusterRecord =
   | DrainRecord
   | PolicyRecord
   | AppliedRecord
-  | ImportRecord;
+  | ImportRecord
+  | AckRecord;
 
 /** The key of a record inside its cluster's partition. */
 export type RecordKey = string;
@@ -181,5 +202,7 @@ export function recordKeyOf(record: ClusterRecord): RecordKey {
       return 'applied/policies';
     case 'import':
       return `import/${record.service}`;
+    case 'ack':
+      return `ack/${record.role}/${record.replica}`;
   }
 }

@@ -9,6 +9,8 @@ import {
   type ServiceKey,
 } from '../model/names.ts';
 import type { GatewayAddress } from '../model/record.ts';
+import type { Acknowledgement } from '../model/trust.ts';
+import { acknowledgementShape } from './acknowledgement.ts';
 
 /** What a gateway says of itself when it connects to its agent. */
 export interface GatewayAdvert {
@@ -64,6 +66,15 @@ export interface ServiceReport {
   readonly problem?: string;
 }
 
+/** What a gateway presents and trusts. */
+export interface TrustReport {
+  /** Undefined: not proved yet, or no longer; `problem` says why. */
+  readonly acknowledged?: Acknowledgement;
+  readonly problem?: string;
+  /** The gateway's wall clock in ms as it wrote this. */
+  readonly clock: number;
+}
+
 /** What a gateway tells its agent about once a second. */
 export interface GatewayReport {
   readonly instance: ReplicaName;
@@ -74,6 +85,7 @@ export interface GatewayReport {
   readonly draining: boolean;
   readonly svidNotAfter?: number;
   readonly rosterSequence?: number;
+  readonly trust?: TrustReport;
   readonly tableDigest: string;
   readonly links: readonly LinkReport[];
   readonly services: readonly ServiceReport[];
@@ -123,6 +135,9 @@ const reportSchema = z.object({
   draining: z.boolean(),
   svidNotAfter: amount.optional(),
   rosterSequence: amount.optional(),
+  trust: z
+    .object({ acknowledged: z.object(acknowledgementShape).optional(), problem: text.optional(), clock: amount })
+    .optional(),
   tableDigest: z.string().max(128),
   links: z.array(linkSchema).max(10_000),
   services: z

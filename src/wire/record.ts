@@ -3,6 +3,7 @@ import { IsthmusError, messageOf } from '../model/error.ts';
 import { parseSpiffeId } from '../model/identity.ts';
 import { parseClusterName, parseReplicaName, parseServiceKey } from '../model/names.ts';
 import { type ClusterRecord, type RecordKey, recordKeyOf } from '../model/record.ts';
+import { acknowledgementShape, keyId } from './acknowledgement.ts';
 import { canonicalJson } from './canonical-json.ts';
 
 /**
@@ -130,6 +131,25 @@ const importSchema = z.looseObject({
     .refine((ports) => Object.keys(ports).length <= 100, { message: 'must be at most 100 ports' }),
 });
 
+const issuedSchema = z.looseObject({
+  keyId,
+  live: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
+  lastNotAfter: time,
+});
+
+const ackSchema = z.looseObject({
+  kind: z.literal('ack'),
+  role: z.enum(['agent', 'gateway']),
+  replica: z.string().transform(parseReplicaName),
+  ...acknowledgementShape,
+  clockSkewMs: z.number().optional(),
+  issued: z.array(issuedSchema).max(64).optional(),
+  journalHead: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+});
+
 const schemas = [
   exportSchema,
   tombstoneSchema,
@@ -139,6 +159,7 @@ const schemas = [
   policySchema,
   appliedSchema,
   importSchema,
+  ackSchema,
 ] as const;
 const recordSchema = z.discriminatedUnion('kind', schemas);
 const knownKinds: ReadonlySet<string> = new Set(schemas.map((schema) => schema.shape.kind.value));

@@ -3,6 +3,7 @@ import { IsthmusError } from '../model/error.ts';
 import { authorityTrustDomain, clusterTrustDomain, parseTrustDomain } from '../model/identity.ts';
 import { parseClusterName } from '../model/names.ts';
 import type { AdmissionLimits, Roster, RosterEntry } from '../model/trust.ts';
+import { keyId } from './acknowledgement.ts';
 
 /** The roster as the authority seals it: JSON, members in order of their names, so that equal rosters are equal bytes. */
 
@@ -10,7 +11,6 @@ import type { AdmissionLimits, Roster, RosterEntry } from '../model/trust.ts';
 const maxRosterBytes = 4 << 20;
 const maxMembers = 5000;
 
-const keyId = z.string().regex(/^[0-9a-f]{2,128}$/);
 const sequence = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
 const amount = z.number().int().min(0).max(1_000_000_000);

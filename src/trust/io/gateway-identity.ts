@@ -12,6 +12,7 @@ import type { ClusterName, ReplicaName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { PeerVerifier, SvidSource, TrustSource } from '../../model/ports/identity.ts';
 import type { Log } from '../../model/ports/log.ts';
+import type { Watch } from '../../model/ports/watch.ts';
 import type { Svid, TrustState } from '../../model/trust.ts';
 import { Backoff } from '../../runtime/backoff.ts';
 import { ensurePrivateDir } from '../../runtime/io/files.ts';
@@ -60,6 +61,8 @@ export interface GatewayIdentity {
   readonly verifier: PeerVerifier;
   /** Takes what the agent says is trusted, if the authority sealed it and it is newer. Never throws. */
   acceptTrust(update: TrustUpdate): void;
+  /** What this gateway presents and what it verifies against. */
+  readonly material: Watch<TlsMaterial | undefined>;
   /** mTLS towards the agents, following the SVID; while there is none, connecting waits. */
   readonly credentials: ChannelCredentials;
   /** What is missing before this gateway can serve; undefined: nothing. */
@@ -158,6 +161,10 @@ class Gateway implements GatewayIdentity {
 
   get svid(): SvidSource {
     return this.#svid;
+  }
+
+  get material(): Watch<TlsMaterial | undefined> {
+    return this.#material;
   }
 
   get trust(): TrustSource {
