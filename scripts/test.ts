@@ -3,7 +3,7 @@
 //   npm test                         everything
 //   npm test -- test/gateway         files whose path contains one of the words
 import { spawnSync } from 'node:child_process';
-import { globSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, globSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from 'node:test';
@@ -30,6 +30,8 @@ if (files.length === 0) fail(`No test file matches ${words.join(' ')}`);
 
 // A temp folder and a mark of our own, so that leftovers can be told from other programs' files and processes.
 const scratch = mkdtempSync(join(tmpdir(), 'isthmus-test-'));
+// Other users may pass through, as through any temp folder: some tests are about what they can reach in it.
+chmodSync(scratch, 0o711);
 const mark = `ISTHMUS_TEST_RUN=${process.pid}-${Date.now()}`;
 process.env['TMPDIR'] = scratch;
 process.env['ISTHMUS_TEST_RUN'] = mark.slice(mark.indexOf('=') + 1);
