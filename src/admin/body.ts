@@ -37,3 +37,38 @@ export function durationField(fields: Fields, key: string): number | undefined {
     `'${key}' must be from 1000 to ${maxTtlMs} ms: current value is ${JSON.stringify(value)}`,
   );
 }
+
+/** An optional flag; absent: no. @throws IsthmusError `invalid` */
+export function flagField(fields: Fields, key: string): boolean | undefined {
+  const value = fields[key];
+  if (value === undefined || typeof value === 'boolean') return value;
+  throw new IsthmusError('invalid', `'${key}' must be true or false: current value is ${JSON.stringify(value)}`);
+}
+
+/** An optional text. @throws IsthmusError `invalid` */
+export function optionalText(fields: Fields, key: string): string | undefined {
+  return fields[key] === undefined ? undefined : textField(fields, key);
+}
+
+/** An optional list of texts. @throws IsthmusError `invalid` */
+export function listField(fields: Fields, key: string): readonly string[] | undefined {
+  const value = fields[key];
+  if (value === undefined) return undefined;
+  if (Array.isArray(value) && value.every((each) => typeof each === 'string')) return value;
+  throw new IsthmusError('invalid', `'${key}' must be a list of texts`);
+}
+
+/** An optional mapping from names to values of one type. @throws IsthmusError `invalid` */
+export function mapField<T extends 'string' | 'number'>(
+  fields: Fields,
+  key: string,
+  type: T,
+): Readonly<Record<string, T extends 'string' ? string : number>> | undefined {
+  const value = fields[key];
+  if (value === undefined) return undefined;
+  const fits = (each: unknown): boolean => typeof each === type;
+  if (typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every(fits)) {
+    return value as Readonly<Record<string, T extends 'string' ? string : number>>;
+  }
+  throw new IsthmusError('invalid', `'${key}' must be a mapping of names to ${type}s`);
+}

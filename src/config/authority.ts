@@ -2,11 +2,21 @@ import { z } from 'zod';
 import type { TrustDomain } from '../model/identity.ts';
 import type { HostPort } from '../model/address.ts';
 import type { ConfigDocument } from './document.ts';
-import { type HubConfig, hubSection } from './hub.ts';
-import { dialAddress, type LogLevel, listenAddress, logLevel, path, type ResolvePath, trustDomain } from './scalars.ts';
+import { type HubConfig, hubPrefix, hubSection, hubUrl } from './hub.ts';
+import {
+  dialAddress,
+  duration,
+  type LogLevel,
+  listenAddress,
+  logLevel,
+  path,
+  type ResolvePath,
+  trustDomain,
+  word,
+} from './scalars.ts';
 import { adminSocketPath } from './socket-path.ts';
 import { type ConfigSource, sourceOf } from './source.ts';
-import { section } from '../wire/schema.ts';
+import { count, section } from '../wire/schema.ts';
 import { type Validated, validate } from './validate.ts';
 
 /** What `isthmus authority` runs from. Paths are absolute. */
@@ -25,10 +35,46 @@ export interface AuthorityConfig {
   readonly passphraseFile?: string;
   /** Where the sealed roster is published as well. */
   readonly hub?: HubConfig;
+  /** Where members find the hub, as they are told when they join. Default: `hub`, unless that is in this process. */
+  readonly hubForMembers?: HubForMembers;
+  /** What intermediates are like; absent = as by default. */
+  readonly issuance?: IssuanceConfig;
+  /** How many certificate requests are looked at; absent = rates that a storm of 500 newcomers passes. */
+  readonly rates?: RatesConfig;
   /** Serves SPIFFE bundles over HTTPS (profile https_web); absent: nobody does. */
   readonly bundles?: BundlesConfig;
   readonly log: LogLevel;
   readonly source?: ConfigSource;
+}
+
+/** What a joining cluster is told of the hub. */
+export interface HubForMembers {
+  readonly url: string;
+  readonly prefix: string;
+  /** Name of a cluster's Redis user; `{cluster}` stands for its name. */
+  readonly username?: string;
+}
+
+export interface IssuanceConfig {
+  /** Bind intermediates to their trust domain by name constraints. Default true; rustls rejects every such chain. */
+  readonly nameConstraints: boolean;
+  /** Default 60 days, at most 90. */
+  readonly intermediateLifeMs: number;
+}
+
+/** `burst` at once, then so many per second. */
+export interface RateConfig {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+export interface RatesConfig {
+  /** All callers together. */
+  readonly global: RateConfig;
+  /** Each source address. */
+  readonly source: RateConfig;
+  /** Each cluster or agent. */
+  readonly identity: RateConfig;
 }
 
 /** The HTTPS endpoint of the federation's bundles. */
@@ -46,6 +92,17 @@ function isWildcard(host: string): boolean {
   return host === '0.0.0.0' || host === '::';
 }
 
+const day = 86_400_000;
+
+const rate: z.ZodType<RateConfig> = section({ perSecond: count(1, 100_000), burst: count(1, 1_000_000) });
+
+const issuance: z.ZodType<IssuanceConfig> = section({
+  nameConstraints: z.boolean().default(true),
+  intermediateLife: duration(3_600_000, 90 * day).default(60 * day),
+}).transform(({ nameConstraints, intermediateLife }) => ({ nameConstraints, intermediateLifeMs: intermediateLife }));
+
+const userPattern = word(`a Redis user name, in which '{cluster}' stands for the cluster's`, /^[^\s:@]{1,128}$/);
+
 function schema(resolve: ResolvePath): z.ZodType<AuthorityConfig> {
   return section({
     role: z.exactOptional(z.literal('authority')),
@@ -56,6 +113,14 @@ function schema(resolve: ResolvePath): z.ZodType<AuthorityConfig> {
     admin: z.exactOptional(path(resolve)),
     passphraseFile: z.exactOptional(path(resolve)),
     hub: z.exactOptional(hubSection(resolve)),
+    hubForMembers: z.exactOptional(
+      section({ url: hubUrl, prefix: hubPrefix.default('isthmus'), username: z.exactOptional(userPattern) }).refine(
+        ({ url }) => url !== 'memory',
+        { path: ['url'], error: 'must be the address of a Redis: members cannot reach into this process' },
+      ),
+    ),
+    issuance: issuance.prefault({}),
+    rates: z.exactOptional(section({ global: rate, source: rate, identity: rate })),
     bundles: z.exactOptional(
       section({
         listen: listenAddress.default({ host: '0.0.0.0', port: 8444 }),

@@ -28,13 +28,37 @@ function parseHubUrl(value: unknown): string | undefined {
   return /^\/?\d{0,4}$/.test(url.pathname) ? value : undefined;
 }
 
-/** The section `hub` of an authority or agent. */
-export function hubSection(resolve: ResolvePath): z.ZodType<HubConfig> {
-  return section({
-    url: scalar(urlText, parseHubUrl),
-    prefix: word(`1 to 32 of a-z, 0-9 and '-', such as 'isthmus'`, /^[a-z0-9-]{1,32}$/).default('isthmus'),
+/** The address of a hub. */
+export const hubUrl: z.ZodType<string> = scalar(urlText, parseHubUrl);
+
+/** First part of every key of a hub. */
+export const hubPrefix: z.ZodType<string> = word(`1 to 32 of a-z, 0-9 and '-', such as 'isthmus'`, /^[a-z0-9-]{1,32}$/);
+
+const defaultPrefix = 'isthmus';
+
+function signIn(resolve: ResolvePath) {
+  return {
     username: z.exactOptional(word('a Redis user name', /^[^\s:@]{1,128}$/)),
     passwordFile: z.exactOptional(path(resolve)),
     caFile: z.exactOptional(path(resolve)),
-  });
+  };
+}
+
+/** The section `hub` of an authority. */
+export function hubSection(resolve: ResolvePath): z.ZodType<HubConfig> {
+  return section({ url: hubUrl, prefix: hubPrefix.default(defaultPrefix), ...signIn(resolve) });
+}
+
+/** As `HubConfig`; what is left out is as the authority said when the cluster joined. */
+export type AgentHubConfig = Omit<HubConfig, 'url' | 'prefix'> & Partial<Pick<HubConfig, 'url' | 'prefix'>>;
+
+/** The section `hub` of an agent. */
+export function agentHubSection(resolve: ResolvePath): z.ZodType<AgentHubConfig> {
+  return section({ url: z.exactOptional(hubUrl), prefix: z.exactOptional(hubPrefix), ...signIn(resolve) });
+}
+
+/** What an agent's configuration and its authority say together; undefined: neither says where the hub is. */
+export function resolveHub(config: AgentHubConfig, told: Partial<HubConfig> | undefined): HubConfig | undefined {
+  const { url = told?.url, prefix = told?.prefix ?? defaultPrefix, username = told?.username, ...files } = config;
+  return url === undefined ? undefined : { ...files, url, prefix, ...(username !== undefined && { username }) };
 }

@@ -18,6 +18,8 @@ export const adminPaths = {
   tokens: '/v1/tokens',
   revokeToken: '/v1/tokens/revoke',
   leave: '/v1/leave',
+  clusterState: '/v1/clusters/state',
+  clusterAdmission: '/v1/clusters/admission',
   audit: '/v1/trust/audit',
   auditVerdict: '/v1/trust/audit/verdict',
   inventory: '/v1/trust/inventory',
@@ -27,6 +29,9 @@ export const adminPaths = {
   backup: '/v1/trust/backup',
   acceptClock: '/v1/trust/accept-clock',
   bundles: '/v1/trust/bundles',
+  trustStatus: '/v1/trust/status',
+  events: '/v1/events',
+  hubAccept: '/v1/hub/accept',
   demo: '/v1/demo',
   demoFail: '/v1/demo/fail',
   demoRestore: '/v1/demo/restore',
@@ -72,6 +77,8 @@ export interface AgentStatus {
     readonly pending: boolean;
     readonly committedAgoMs?: number;
     readonly problem?: string;
+    /** Exports that would have gone at once and stay until somebody confirms it. */
+    readonly heldBack?: number;
   };
   /** Members of the federation by how current their data is here, this cluster included. */
   readonly members: Readonly<Record<Freshness, number>>;
@@ -128,6 +135,11 @@ export interface ClusterRow {
   /** Whether the way there works, by this cluster's own probes. */
   readonly reachable?: boolean;
   readonly message?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** `namespace/name` patterns that it may export. */
+  readonly exportable?: readonly string[];
+  readonly mayPublishPolicy?: boolean;
+  readonly mayOperate?: boolean;
 }
 
 /** The way from one cluster to one gateway of another. */
@@ -244,6 +256,10 @@ export interface IssuedToken {
   readonly token: string;
   /** Wall clock in ms. */
   readonly expiresAt: number;
+  /** Its name in lists; not secret. Absent for a gateway's. */
+  readonly id?: string;
+  /** What whoever asked for it should think about once more. */
+  readonly warnings?: readonly string[];
 }
 
 /** One cluster of a running demo. */
@@ -266,4 +282,57 @@ export interface DemoStatus {
   readonly uptimeMs: number;
   readonly requests: { readonly sent: number; readonly failed: number; readonly interrupted: number };
   readonly clusters: readonly DemoClusterRow[];
+}
+
+/** One thing that `isthmus hub check` looked at. */
+export interface HubCheck {
+  readonly check:
+    | 'version'
+    | 'role'
+    | 'eviction'
+    | 'memory'
+    | 'persistence'
+    | 'replication'
+    | 'latency'
+    | 'clock'
+    | 'permissions';
+  readonly level: 'ok' | 'warning' | 'failed';
+  readonly detail: string;
+  /** What to do about it. */
+  readonly fix?: string;
+}
+
+/** `isthmus hub check` */
+export interface HubReport {
+  /** Without a secret. */
+  readonly hub: string;
+  readonly checks: readonly HubCheck[];
+}
+
+/** What happened to a partition of the hub; ages in ms. */
+export interface EventRow {
+  readonly cluster: string;
+  readonly kind: string;
+  readonly detail: string;
+  readonly count: number;
+  /** Since the first and the last time. */
+  readonly firstAgoMs: number;
+  readonly agoMs: number;
+}
+
+/** What `isthmus hub accept` let go. */
+export interface HubAccepted {
+  readonly cluster: string;
+  /** Exports that were held back and now go. */
+  readonly exports: number;
+}
+
+/** What `isthmus leave` did. */
+export interface LeaveReport {
+  readonly cluster: string;
+  /** Exports that were withdrawn. */
+  readonly exports: number;
+  /** The hub has it, so the other members will. Otherwise the reason why not. */
+  readonly told: boolean;
+  readonly problem?: string;
 }

@@ -171,10 +171,72 @@ export interface TokenRow {
   readonly usedBy?: string;
 }
 
+/** One agent or gateway replica: what it presents and trusts, as it proved itself. */
+export interface TrustReplicaRow {
+  readonly cluster: string;
+  readonly role: 'agent' | 'gateway';
+  readonly replica: string;
+  /** Key ids of what it presents, leaf first, without the anchor; empty: it has proved nothing. */
+  readonly chain: readonly string[];
+  readonly leafExpiresInMs?: number;
+  readonly issuerExpiresInMs?: number;
+  readonly rosterSequence?: number;
+  readonly bundleSequence?: number;
+  /** Since this was first proved, by the replica's own clock. */
+  readonly provedAgoMs?: number;
+  /** Its wall clock minus the authority's. */
+  readonly clockSkewMs?: number;
+  readonly message?: string;
+}
+
+/** How a cluster stands with the trust of the federation, as its agent knows it. */
+export interface TrustStatus {
+  readonly cluster: string;
+  readonly replica: string;
+  readonly federationDomain: string;
+  readonly trustDomain: string;
+  readonly roster?: { readonly sequence: number; readonly ageMs: number };
+  /** Rosters that were not taken. */
+  readonly refusedRosters: { readonly older: number; readonly conflicting: number; readonly unverified: number };
+  readonly authority: { readonly connected: boolean; readonly forMs: number; readonly lastError?: string };
+  /** Our wall clock minus the authority's; absent: nothing was signed while we listened. */
+  readonly clockSkewMs?: number;
+  readonly intermediate: {
+    readonly keyId: string;
+    readonly expiresInMs: number;
+    /** The next one, until everybody knows it. */
+    readonly next?: { readonly keyId: string; readonly waitsFor: readonly string[]; readonly atLatestInMs: number };
+    readonly problem?: string;
+  };
+  /** Until the first known intermediate ends, which only the authority can renew. */
+  readonly survivesAuthorityForMs: number;
+  /** Whose intermediate that is. */
+  readonly survivalEndsWith: string;
+  readonly replicas: readonly TrustReplicaRow[];
+  /** What this replica has signed that still lives, by intermediate. */
+  readonly issued: readonly { readonly keyId: string; readonly live: number; readonly lastExpiresInMs: number }[];
+  readonly journal: { readonly records: number; readonly head: string };
+}
+
 /** A backup that was written. */
 export interface BackupReport {
   readonly file: string;
   readonly bytes: number;
   readonly rosterSequence: number;
   readonly records: number;
+}
+
+/** A file for an offline root. */
+export interface SignRequestReport {
+  readonly file: string;
+  /** Lower-case hex SHA-256: to be compared on the other side. */
+  readonly sha256: string;
+  readonly items: number;
+}
+
+/** What became of a file that an offline root has signed. */
+export interface ImportReport {
+  readonly accepted: readonly string[];
+  /** Certificates that nothing waits for any more. */
+  readonly unknown: number;
 }

@@ -24,6 +24,16 @@ export interface RosterEntry {
   readonly leaving?: boolean;
 }
 
+/** What a cluster may do, as whoever admitted it decided. */
+export interface Admission {
+  readonly labels: Readonly<Record<string, string>>;
+  /** `namespace/name` globs. */
+  readonly exportable: readonly string[];
+  readonly mayPublishPolicy: boolean;
+  readonly mayOperate: boolean;
+  readonly limits: AdmissionLimits;
+}
+
 /** How much a cluster may publish; readers enforce it. */
 export interface AdmissionLimits {
   readonly services?: number;
@@ -40,6 +50,15 @@ export interface Roster {
   readonly clusters: ReadonlyMap<ClusterName, RosterEntry>;
   /** Key ids that nothing may chain through any more. */
   readonly deniedKeyIds: readonly KeyId[];
+}
+
+/** Where a member finds the hub, as the authority tells it when it joins. */
+export interface MemberHub {
+  /** `redis://…` or `rediss://…`, never with a secret. */
+  readonly url: string;
+  readonly prefix: string;
+  /** Its Redis user; its password comes another way. */
+  readonly username?: string;
 }
 
 /** Anchors of one trust domain (SPIFFE bundle). */

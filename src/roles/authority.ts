@@ -1,5 +1,5 @@
 import { startAdmin } from '../admin/io/server.ts';
-import { type AuthorityApi, authorityRoutes } from '../admin/authority-api.ts';
+import { authorityRoutes } from '../admin/authority-api.ts';
 import type { RoleIo } from '../cli/role-io.ts';
 import { formatHostPort } from '../model/address.ts';
 import type { AuthorityConfig, BundlesConfig } from '../config/authority.ts';
@@ -8,15 +8,16 @@ import { IsthmusError } from '../model/error.ts';
 import type { Clock } from '../model/ports/clock.ts';
 import type { Hub } from '../model/ports/hub.ts';
 import type { Log } from '../model/ports/log.ts';
-import type { AuthorityStatus, ClusterRow } from '../model/status.ts';
-import type { RosterEntry } from '../model/trust.ts';
+import type { ClusterName } from '../model/names.ts';
+import type { MemberHub } from '../model/trust.ts';
 import { systemClock } from '../runtime/io/clock.ts';
 import { type Authority, openAuthority } from '../trust/io/authority.ts';
+import { authorityLimits } from '../trust/io/authority-core.ts';
 import { type BundleEndpoint, startBundleEndpoint } from '../trust/io/bundle-endpoint.ts';
+import { createAuthorityApi } from './authority/api.ts';
 import { openHub } from './open-hub.ts';
 import { roleLog } from './role-log.ts';
 import { aborted, keepAlive, Started } from './shutdown.ts';
-import { version } from './version.ts';
 
 export interface AuthorityRole {
   readonly authority: Authority;
@@ -28,6 +29,8 @@ export interface RoleContext {
   readonly log: Log;
   /** Instead of the configured one; not closed with the role. */
   readonly hub?: Hub;
+  /** Ends a start that waits for another process to end. */
+  readonly signal?: AbortSignal;
 }
 
 /** Starts the authority with its admin socket. @throws IsthmusError; nothing is then left running */
@@ -47,6 +50,9 @@ export async function startAuthority(config: AuthorityConfig, context: RoleConte
       clock,
       log,
       ...(hub && { hub }),
+      hubFor: (cluster) => memberHub(config, cluster),
+      ...config.issuance,
+      ...(config.rates && { limits: { ...authorityLimits, ...config.rates } }),
     }).catch((thrown: unknown) => {
       throw blamed(thrown, config);
     });
@@ -61,7 +67,17 @@ export async function startAuthority(config: AuthorityConfig, context: RoleConte
       });
       started.add('bundle endpoint', () => endpoint.close());
     }
-    const api = authorityApi(authority, { config, clock, hub, startedAt: clock.monotonic() });
+    // A configured port 0 is known only now.
+    const addresses = config.advertise.map((address) =>
+      formatHostPort(address.port === 0 ? { ...address, port: authority.port } : address),
+    );
+    const api = createAuthorityApi(authority, {
+      config,
+      clock,
+      hubName: hub?.name,
+      startedAt: clock.monotonic(),
+      addresses,
+    });
     const admin = await startAdmin({ socketPath: config.admin, routes: authorityRoutes(api), log });
     started.add('admin socket', () => admin.close());
     return { authority, close: () => started.end() };
@@ -69,6 +85,15 @@ export async function startAuthority(config: AuthorityConfig, context: RoleConte
     await started.end();
     throw thrown;
   }
+}
+
+/** What a cluster is told of the hub when it joins; a hub inside of this process is no use to it. */
+function memberHub({ hub, hubForMembers }: AuthorityConfig, cluster: ClusterName): MemberHub | undefined {
+  if (hubForMembers) {
+    const { url, prefix, username } = hubForMembers;
+    return { url, prefix, ...(username !== undefined && { username: username.replaceAll('{cluster}', cluster) }) };
+  }
+  return hub && hub.url !== 'memory' ? { url: hub.url, prefix: hub.prefix } : undefined;
 }
 
 /** A port in use and a passphrase that is wrong are values of the file. */
@@ -94,63 +119,6 @@ function bundleKeyOf(thrown: unknown): string {
   const { code, message } = IsthmusError.from(thrown);
   if (message.startsWith('Cannot listen')) return 'bundles.listen';
   return code === 'denied' ? 'bundles.keyFile' : 'bundles.certFile';
-}
-
-interface ApiContext {
-  readonly config: AuthorityConfig;
-  readonly clock: Clock;
-  readonly hub: Hub | undefined;
-  readonly startedAt: number;
-}
-
-function authorityApi(authority: Authority, { config, clock, hub, startedAt }: ApiContext): AuthorityApi {
-  // A configured port 0 is known only now.
-  const addresses = config.advertise.map((address) =>
-    formatHostPort(address.port === 0 ? { ...address, port: authority.port } : address),
-  );
-  return {
-    status(): AuthorityStatus {
-      const status = authority.status();
-      const count = (state: RosterEntry['state']): number => status.clusters.filter((c) => c.state === state).length;
-      return {
-        kind: 'authority',
-        federationDomain: status.federationDomain,
-        version,
-        uptimeMs: clock.monotonic() - startedAt,
-        addresses,
-        rosterSequence: status.rosterSequence,
-        clusters: { active: count('active'), suspended: count('suspended'), revoked: count('revoked') },
-        openTokens: 0,
-        offlineRoot: false,
-        pending: 0,
-        watchers: status.watchers,
-        ...(hub && {
-          hub: {
-            name: hub.name,
-            connected: status.hubProblem === undefined,
-            forMs: 0,
-            ...(status.hubProblem !== undefined && { lastError: status.hubProblem }),
-          },
-        }),
-        waitingFor: status.hubProblem === undefined ? [] : [`hub ${hub?.name}: ${status.hubProblem}`],
-        warnings: [],
-      };
-    },
-    clusters: () =>
-      [...authority.roster.current.clusters.values()].map(
-        (entry): ClusterRow => ({
-          cluster: entry.cluster,
-          self: false,
-          state: entry.state,
-          freshness: 'unknown',
-          trustDomain: entry.trustDomain,
-          services: 0,
-          gateways: 0,
-        }),
-      ),
-    issueClusterToken: ({ cluster, ttlMs }) =>
-      authority.issueToken({ cluster, addresses, ...(ttlMs !== undefined && { ttlMs }) }),
-  };
 }
 
 /** `isthmus authority`: runs until `io.signal` aborts. */

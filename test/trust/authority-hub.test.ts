@@ -6,13 +6,13 @@ import { systemClock } from '../../src/runtime/io/clock.ts';
 import { Watchable } from '../../src/runtime/watchable.ts';
 import { publishToHub } from '../../src/trust/io/authority-hub.ts';
 import type { SealedBundles } from '../../src/trust/bundle/bundle-sealer.ts';
-import type { SealedRoster } from '../../src/trust/io/authority-core.ts';
+import type { SealedRoster } from '../../src/trust/authority/roster-sealer.ts';
 import { chainIdOf } from '../../src/wire/seal.ts';
 import { eventually, silent } from './support/environment.ts';
 
 test('roster and bundles reach a hub that was away, and each new one at once', async (t) => {
   const chain = Buffer.from('chain');
-  const roster = new Watchable<SealedRoster>({ sealed: Buffer.from('one'), chain });
+  const roster = new Watchable<SealedRoster | undefined>({ sealed: Buffer.from('one'), chain, sequence: 7 });
   const stored: {
     head?: Uint8Array;
     hint?: string;
@@ -43,18 +43,17 @@ test('roster and bundles reach a hub that was away, and each new one at once', a
     hub: hub as Hub,
     sealedRoster: roster,
     sealedBundles: bundles,
-    sequence: () => 7,
     clock: systemClock,
     log: silent,
   });
   t.after(() => publisher.close());
-  await eventually('it says so', () => publisher.problem() === 'hub is away');
+  await eventually('it says so', () => publisher.standing().problem === 'hub is away');
   away = false;
-  await eventually('published', () => publisher.problem() === undefined);
+  await eventually('published', () => publisher.standing().problem === undefined);
   assert.equal(Buffer.from(stored.head ?? []).toString(), 'one');
   assert.equal(stored.hint, 'authority 0 7');
   stored.head = Buffer.from('of somebody else');
-  roster.set({ sealed: Buffer.from('two'), chain });
+  roster.set({ sealed: Buffer.from('two'), chain, sequence: 8 });
   await eventually('replaced', () => Buffer.from(stored.head ?? []).toString() === 'two');
   assert.equal(stored.records.size, 0);
   bundles.set({ sealed: Buffer.from('map'), chain });

@@ -113,7 +113,7 @@ test('a gateway takes a newer roster only', async (t) => {
   assert.ok(old);
   await authority.issueToken({ cluster: parseClusterName('west') });
   await authority.setClusterState(east, 'suspended', 'test');
-  const { sealed, chain } = authority.sealedRoster.current;
+  const { sealed, chain } = authority.sealedRoster.current ?? assert.fail('there is a roster');
   const verdict = (): string => {
     const svid = gateway.svid.current;
     const result = svid && gateway.verifier.verify(svid.chain);

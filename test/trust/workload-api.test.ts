@@ -173,7 +173,7 @@ test('a workload of a suspended cluster is told to stop: PERMISSION_DENIED', asy
   await eventually('first message', () => stream.messages.length === 1);
   await authority.setClusterState(east, 'suspended', 'test');
   // The authority talks to it no longer: it hears by the hub.
-  const { sealed, chain } = authority.sealedRoster.current;
+  const { sealed, chain } = authority.sealedRoster.current ?? assert.fail('there is a roster');
   ca.acceptRoster(sealed, chain);
   await eventually('told', () => stream.error() !== undefined);
   assert.equal(stream.error()?.code, status.PERMISSION_DENIED);

@@ -4,12 +4,13 @@ import {
   type Client,
   experimental,
   type MethodDefinition,
+  type VerifyOptions,
 } from '@grpc/grpc-js';
-import type { DetailedPeerCertificate } from 'node:tls';
+import type { DetailedPeerCertificate, SecureContext } from 'node:tls';
 import { IsthmusError } from '../../model/error.ts';
 import type { Watch } from '../../model/ports/watch.ts';
 import { fromGrpcFailure } from '../grpc-status.ts';
-import { type ChainCheck, pemOf, type TlsMaterial, walkChain } from './tls.ts';
+import { type ChainCheck, pemOf, secureContextOf, type TlsMaterial, walkChain } from './tls.ts';
 
 /**
  * Options for every channel between roles. Keepalive finds a dead peer in about 1.5 s. The name is only what goes into
@@ -91,7 +92,7 @@ class MaterialProvider {
 /** Credentials that follow the identity and the anchors of this process without a new channel. */
 export function channelCredentials(identity: ChannelIdentity): ChannelCredentials {
   const provider = new MaterialProvider(identity.material);
-  return experimental.createCertificateProviderChannelCredentials(provider, identity.withIdentity ? provider : null, {
+  const verify: VerifyOptions = {
     checkServerIdentity: (_host, certificate) => {
       try {
         // tls passes the detailed form, which grpc-js' types do not say.
@@ -101,7 +102,28 @@ export function channelCredentials(identity: ChannelIdentity): ChannelCredential
         return IsthmusError.from(thrown, 'unauthenticated');
       }
     },
-  });
+  };
+  const own = identity.withIdentity ? provider : null;
+  const credentials = experimental.createCertificateProviderChannelCredentials(provider, own, verify);
+  ownContexts(credentials, identity);
+  return credentials;
+}
+
+/** The part of grpc-js' credentials that makes TLS contexts; a test of an anchor below a root notices when it moves. */
+interface ContextMaker {
+  getLatestSecureContext(): SecureContext | null;
+}
+
+/** Lets grpc-js use the contexts of all our other connections: TLS 1.3 only, and anchors that are no roots. */
+function ownContexts(credentials: ChannelCredentials, { material, withIdentity }: ChannelIdentity): void {
+  const contexts = new WeakMap<TlsMaterial, SecureContext>();
+  (credentials as unknown as ContextMaker).getLatestSecureContext = () => {
+    const { current } = material;
+    if (!current || (withIdentity && !current.identity)) return null;
+    const context = contexts.get(current) ?? secureContextOf(withIdentity ? current : { anchors: current.anchors });
+    contexts.set(current, context);
+    return context;
+  };
 }
 
 export interface CallOptions {

@@ -13,17 +13,18 @@ export interface SealedBundles {
 }
 
 export interface BundleSealer {
-  /** Undefined until there is a roster. */
+  /** Undefined until there are a roster and a seal leaf. */
   readonly bundles: Watch<SealedBundles | undefined>;
   close(): void;
 }
 
 /** Seals the bundles of all members anew whenever the trust or the seal leaf changes. */
-export function sealBundles(trust: TrustSource, sealer: Watch<Sealer>): BundleSealer {
+export function sealBundles(trust: TrustSource, sealer: Watch<Sealer | undefined>): BundleSealer {
   const seal = (): SealedBundles | undefined => {
-    if (!trust.current) return undefined;
+    const { current: signer } = sealer;
+    if (!trust.current || !signer) return undefined;
     const payload = encodeBundleMap(publishedBundles(trust.current));
-    return { sealed: sealer.current.seal('bundle', payload), chain: sealer.current.chain };
+    return { sealed: signer.seal('bundle', payload), chain: signer.chain };
   };
   const bundles = new Watchable(seal());
   const ends = [trust.subscribe(() => bundles.set(seal())), sealer.subscribe(() => bundles.set(seal()))];

@@ -25,7 +25,24 @@ export interface IntermediateResponse {
   readonly chain: readonly Buffer[];
   readonly roster: SealedDocument | null;
   readonly federationDomain: string;
+  /** An offline root has yet to sign; `chain` is then empty. */
+  readonly pending: boolean;
+  readonly hub: MemberHubMessage | null;
 }
+
+export interface MemberHubMessage {
+  readonly url: string;
+  readonly prefix: string;
+  /** Empty: none. */
+  readonly username: string;
+}
+
+export interface LeaveRequest {
+  readonly why: string;
+}
+
+/** Says nothing but that it happened. */
+export type LeaveResponse = Readonly<Record<string, never>>;
 
 export interface WatchRosterRequest {
   /** 64-bit, as text. */
@@ -76,5 +93,6 @@ export const watchRosterMethod: MethodDefinition<WatchRosterRequest, SealedDocum
   authorityService,
   'WatchRoster',
 );
+export const leaveMethod: MethodDefinition<LeaveRequest, LeaveResponse> = method(authorityService, 'Leave');
 export const enrollMethod: MethodDefinition<EnrollRequest, SvidResponse> = method(gatewayIdentityService, 'Enroll');
 export const renewMethod: MethodDefinition<RenewRequest, SvidResponse> = method(gatewayIdentityService, 'Renew');

@@ -8,7 +8,7 @@ import { sleep } from '../../runtime/sleep.ts';
 import { bundlesRecordKey } from '../../wire/bundle.ts';
 import { chainIdOf } from '../../wire/seal.ts';
 import type { SealedBundles } from '../bundle/bundle-sealer.ts';
-import type { SealedRoster } from './authority-core.ts';
+import type { SealedRoster } from '../authority/roster-sealer.ts';
 
 /**
  * The authority's partition of a hub (wire.md): its head is the sealed roster itself, its one record the sealed bundle
@@ -21,17 +21,22 @@ const repairMs = 15_000;
 
 export interface HubPublisherOptions {
   readonly hub: Hub;
-  readonly sealedRoster: Watch<SealedRoster>;
+  readonly sealedRoster: Watch<SealedRoster | undefined>;
   readonly sealedBundles: Watch<SealedBundles | undefined>;
-  /** Sequence of what `sealedRoster` holds, for the hint. */
-  readonly sequence: () => number;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-export interface HubPublisher {
+/** How the authority stands with its hub. */
+export interface HubStanding {
   /** Why the hub does not hold the present roster; undefined: it does. */
-  problem(): string | undefined;
+  readonly problem: string | undefined;
+  /** Monotonic ms since when it does, or does not. */
+  readonly since: number;
+}
+
+export interface HubPublisher {
+  standing(): HubStanding;
   close(): Promise<void>;
 }
 
@@ -41,7 +46,11 @@ export function publishToHub(options: HubPublisherOptions): HubPublisher {
   const stop = new AbortController();
   let changed = new AbortController();
   const ends = [sealedRoster, sealedBundles].map((source) => source.subscribe(() => changed.abort()));
-  let problem: string | undefined = `hub ${hub.name} was not reached yet`;
+  let standing: HubStanding = { problem: `hub ${hub.name} was not reached yet`, since: clock.monotonic() };
+  const become = (problem: string | undefined): void => {
+    const same = (problem === undefined) === (standing.problem === undefined);
+    standing = { problem, since: same ? standing.since : clock.monotonic() };
+  };
 
   const run = async (): Promise<void> => {
     const backoff = new Backoff({ initialMs: 200, maxMs: 10_000 }, () => clock.random());
@@ -50,12 +59,12 @@ export function publishToHub(options: HubPublisherOptions): HubPublisher {
       let pauseMs = repairMs;
       try {
         await writeOnce(options);
-        if (problem !== undefined) log.info({ hub: hub.name }, 'roster is in the hub');
-        problem = undefined;
+        if (standing.problem !== undefined) log.info({ hub: hub.name }, 'roster is in the hub');
+        become(undefined);
         backoff.reset();
       } catch (thrown) {
         if (backoff.attempt === 0) log.warn({ hub: hub.name, why: messageOf(thrown) }, 'cannot write the roster');
-        problem = messageOf(thrown);
+        become(messageOf(thrown));
         pauseMs = backoff.next();
       }
       await sleep(clock, pauseMs, AbortSignal.any([stop.signal, changed.signal]));
@@ -63,7 +72,7 @@ export function publishToHub(options: HubPublisherOptions): HubPublisher {
   };
   const running = run();
   return {
-    problem: () => problem,
+    standing: () => standing,
     async close(): Promise<void> {
       for (const end of ends) end();
       stop.abort();
@@ -72,8 +81,9 @@ export function publishToHub(options: HubPublisherOptions): HubPublisher {
   };
 }
 
-async function writeOnce({ hub, sealedRoster, sealedBundles, sequence }: HubPublisherOptions): Promise<void> {
-  const { sealed, chain } = sealedRoster.current;
+async function writeOnce({ hub, sealedRoster, sealedBundles }: HubPublisherOptions): Promise<void> {
+  if (!sealedRoster.current) throw new IsthmusError('unavailable', 'the authority has nothing to seal with yet');
+  const { sealed, chain, sequence } = sealedRoster.current;
   const bundles = sealedBundles.current;
   const before = await hub.readSnapshot(authorityPartition);
   if (isWhole(before, sealed, bundles?.sealed)) return;
@@ -88,7 +98,7 @@ async function writeOnce({ hub, sealedRoster, sealedBundles, sequence }: HubPubl
     records: new Map(bundles && [[bundlesRecordKey, bundles.sealed]]),
     snapshot: true,
     delta: undefined,
-    hint: `${authorityPartition} 0 ${sequence()}`,
+    hint: `${authorityPartition} 0 ${sequence}`,
   });
   if (isWhole(await hub.readSnapshot(authorityPartition), sealed, bundles?.sealed)) return;
   throw new IsthmusError('conflict', `Hub ${hub.name}: somebody else writes the authority's partition`);

@@ -1,25 +1,35 @@
 import { Metadata } from '@grpc/grpc-js';
 import type { ServerWritableStream, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { IsthmusError } from '../../model/error.ts';
 import type { TrustDomain } from '../../model/identity.ts';
+import type { ClusterName } from '../../model/names.ts';
 import type { Log } from '../../model/ports/log.ts';
+import type { Watch } from '../../model/ports/watch.ts';
+import type { MemberHub } from '../../model/trust.ts';
 import { toGrpcFailure } from '../../runtime/grpc-status.ts';
+import type { SealedRoster } from '../authority/roster-sealer.ts';
 import type {
   IntermediateResponse,
   JoinRequest,
+  LeaveRequest,
+  LeaveResponse,
   RenewIntermediateRequest,
   SealedDocument,
   WatchRosterRequest,
 } from './authority-api.ts';
-import type { AuthorityCore } from './authority-core.ts';
+import type { AuthorityCore, IssueAnswer } from './authority-core.ts';
 import { answer } from './answer.ts';
 import { type CallIdentity, requirePeer } from './call-identity.ts';
 
 /** What the handlers work on. */
 export interface AuthorityRpcOptions {
   readonly core: AuthorityCore;
+  readonly sealedRoster: Watch<SealedRoster | undefined>;
   readonly federationDomain: TrustDomain;
   /** DER. */
-  readonly root: Uint8Array;
+  readonly anchor: Uint8Array;
+  /** Where a member finds the hub; undefined: it is told elsewhere. */
+  readonly hubFor: (cluster: ClusterName) => MemberHub | undefined;
   readonly peerOf: CallIdentity;
   readonly log: Log;
 }
@@ -29,29 +39,48 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
   readonly handlers: UntypedServiceImplementation;
   watchers(): number;
 } {
-  const { core, federationDomain, root, peerOf, log } = options;
+  const { core, sealedRoster, federationDomain, anchor, hubFor, peerOf, log } = options;
   let watchers = 0;
 
-  const responseOf = (certificate: Uint8Array): IntermediateResponse => {
-    const { sealed, chain } = core.sealedRoster.current;
+  const rosterNow = (): SealedDocument => {
+    const { current } = sealedRoster;
+    if (!current) throw new IsthmusError('unavailable', 'The authority has nothing to seal its roster with yet');
+    return documentOf(current);
+  };
+  const responseOf = (issued: IssueAnswer, cluster: string): IntermediateResponse => {
+    const hub = hubFor(cluster as ClusterName);
     return {
-      chain: [Buffer.from(certificate), Buffer.from(root)],
-      roster: { sealed: Buffer.from(sealed), chain: Buffer.from(chain) },
+      chain: 'pending' in issued ? [] : [Buffer.from(issued.certificate), Buffer.from(anchor)],
+      roster: rosterNow(),
       federationDomain,
+      pending: 'pending' in issued,
+      hub: hub ? { username: '', ...hub } : null,
     };
   };
   const handlers = {
-    Join: answer<JoinRequest, IntermediateResponse>('Join', log, (call) => {
+    Join: answer<JoinRequest, IntermediateResponse>('Join', log, async (call) => {
       const from = call.getPeer();
-      const certificate = core.join({ ...call.request, from });
-      log.info({ cluster: call.request.cluster, replica: call.request.replica, from }, 'joined');
-      return responseOf(certificate);
+      const { cluster, replica } = call.request;
+      const issued = await core.join({ ...call.request, from });
+      if ('certificate' in issued) log.info({ cluster, replica, from }, 'joined');
+      else log.debug({ cluster, replica, from }, 'waits for the signature of the root');
+      return responseOf(issued, cluster);
     }),
-    RenewIntermediate: answer<RenewIntermediateRequest, IntermediateResponse>('RenewIntermediate', log, (call) => {
-      const peer = requirePeer(peerOf, call);
-      const certificate = core.renew(peer.id, peer.cluster, call.request.csr);
-      log.info({ agent: peer.id }, 'intermediate renewed');
-      return responseOf(certificate);
+    RenewIntermediate: answer<RenewIntermediateRequest, IntermediateResponse>(
+      'RenewIntermediate',
+      log,
+      async (call) => {
+        const { id, cluster } = requirePeer(peerOf, call);
+        const issued = await core.renew({ id, cluster, csr: call.request.csr, from: call.getPeer() });
+        if ('certificate' in issued) log.info({ agent: id }, 'intermediate renewed');
+        return responseOf(issued, cluster ?? '');
+      },
+    ),
+    Leave: answer<LeaveRequest, LeaveResponse>('Leave', log, async (call) => {
+      const { id, cluster } = requirePeer(peerOf, call);
+      await core.leave(id, cluster, call.request.why);
+      log.info({ agent: id }, 'cluster has left');
+      return {};
     }),
     WatchRoster: (call: ServerWritableStream<WatchRosterRequest, SealedDocument>): void => {
       try {
@@ -61,7 +90,7 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
         return;
       }
       watchers += 1;
-      const end = streamRoster(core, call, Number(call.request.knownSequence));
+      const end = streamRoster(sealedRoster, call, Number(call.request.knownSequence));
       const done = (): void => {
         call.off('close', done).off('cancelled', done);
         watchers -= 1;
@@ -73,29 +102,34 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
   return { handlers, watchers: () => watchers };
 }
 
+function documentOf({ sealed, chain }: SealedRoster): SealedDocument {
+  return { sealed: Buffer.from(sealed), chain: Buffer.from(chain) };
+}
+
 /** Sends the roster now, unless it is known, and after each change; a slow reader gets the newest only. */
 function streamRoster(
-  core: AuthorityCore,
+  sealedRoster: Watch<SealedRoster | undefined>,
   call: ServerWritableStream<WatchRosterRequest, SealedDocument>,
   knownSequence: number,
 ): () => void {
   let sending = false;
   let stale = false;
   const send = (): void => {
+    const { current } = sealedRoster;
+    if (!current) return;
     if (sending) {
       stale = true;
       return;
     }
-    const { sealed, chain } = core.sealedRoster.current;
     sending = true;
     stale = false;
-    call.write({ sealed: Buffer.from(sealed), chain: Buffer.from(chain) }, () => {
+    call.write(documentOf(current), () => {
       sending = false;
       if (stale) send();
     });
   };
-  const unsubscribe = core.sealedRoster.subscribe(send);
-  if (core.roster.current.sequence !== knownSequence) send();
+  const unsubscribe = sealedRoster.subscribe(send);
+  if (sealedRoster.current?.sequence !== knownSequence) send();
   // Headers now, so that the agent knows that it is connected although there is nothing new.
   else call.sendMetadata(new Metadata());
   return () => {

@@ -63,8 +63,8 @@ export interface VaultEntry {
   readonly cost?: ScryptCost;
 }
 
-/** Writes a secret under a passphrase: scrypt, then AES-256-GCM; mode 0600, all or nothing. */
-export async function writeVault(path: string, entry: VaultEntry): Promise<void> {
+/** Seals a secret under a passphrase: scrypt, then AES-256-GCM. */
+export async function sealSecret(entry: VaultEntry): Promise<Buffer> {
   const { N } = entry.cost ?? defaultScryptCost;
   const salt = randomBytes(16);
   const nonce = randomBytes(12);
@@ -83,7 +83,12 @@ export async function writeVault(path: string, entry: VaultEntry): Promise<void>
     ciphertext: ciphertext.toString('base64'),
     tag: cipher.getAuthTag().toString('base64'),
   };
-  await writeFileDurably(path, `${JSON.stringify(sealed, undefined, 2)}\n`);
+  return Buffer.from(`${JSON.stringify(sealed, undefined, 2)}\n`);
+}
+
+/** Writes a sealed secret: mode 0600, all or nothing. */
+export async function writeVault(path: string, entry: VaultEntry): Promise<void> {
+  await writeFileDurably(path, await sealSecret(entry));
 }
 
 export interface VaultKey {
@@ -91,13 +96,17 @@ export interface VaultKey {
   readonly passphrase: Uint8Array;
 }
 
+/** Reads what `writeVault` wrote. @throws IsthmusError as `openSealed`, and `denied` for loose permissions */
+export async function readVault(path: string, key: VaultKey): Promise<Buffer> {
+  return openSealed(path, await readSecretFile(path), key);
+}
+
 /**
- * Reads what `writeVault` wrote. @throws IsthmusError `denied` for a wrong passphrase or a tampered file (they cannot be
- * told apart) and for loose permissions, `corrupt` for a file that is none of ours.
+ * Opens what `sealSecret` made; `path` is for messages. @throws IsthmusError `denied` for a wrong passphrase or a tampered
+ * file (they cannot be told apart), `corrupt` for one that is none of ours
  */
-export async function readVault(path: string, { purpose, passphrase }: VaultKey): Promise<Buffer> {
+export async function openSealed(path: string, bytes: Buffer, { purpose, passphrase }: VaultKey): Promise<Buffer> {
   let sealed: Sealed;
-  const bytes = await readSecretFile(path);
   try {
     sealed = schema.parse(JSON.parse(bytes.toString('utf8')));
   } catch (cause) {
