@@ -1,6 +1,7 @@
-import { constants, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
-import { IsthmusError, messageOf } from '../../model/error.ts';
+import type { TLSSocket } from 'node:tls';
+import { IsthmusError } from '../../model/error.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { listenTcp, type ListenAddress, type TcpServer } from '../../runtime/io/tcp-server.ts';
@@ -8,11 +9,11 @@ import { acceptTls } from '../../runtime/io/tls.ts';
 import { encodeRefused, type HeaderFields, type RefusalReason } from '../../wire/connect.ts';
 import type { GatewayLimits } from '../limits.ts';
 import type { Refusals } from '../metrics/refusals.ts';
+import { Handshakes } from '../tunnel/handshakes.ts';
 import type { Credentials, GatewayPeer } from './credentials.ts';
-import { resetAllowance, settingsOf } from './http2-settings.ts';
+import { serveSession } from './inbound-session.ts';
 import type { BoundAddress } from './local-addresses.ts';
 import { RefusalLog } from './refusal-log.ts';
-import { watchSession } from './watchdog.ts';
 
 export interface HboneServerOptions {
   readonly listen: ListenAddress;
@@ -28,6 +29,8 @@ export interface HboneServerOptions {
 export interface InboundPeer {
   readonly peer: GatewayPeer;
   readonly remoteAddress: string;
+  /** Counts a request that makes no sense, and logs it once a minute. `reason`: of a closed set. */
+  malformed(reason: string, detail: string): void;
 }
 
 /** Time for a refused caller to end its stream by itself. */
@@ -38,7 +41,7 @@ export class HboneServer {
   readonly #options: HboneServerOptions;
   readonly #refusals: RefusalLog;
   readonly #sessions = new Map<ServerHttp2Session, GatewayPeer>();
-  #handshakes = 0;
+  readonly #handshakes = new Handshakes<Socket>();
   #server: TcpServer | undefined;
 
   private constructor(options: HboneServerOptions) {
@@ -64,6 +67,13 @@ export class HboneServer {
 
   get sessions(): number {
     return this.#sessions.size;
+  }
+
+  /** Sessions of the peer that has most. */
+  get mostOfOnePeer(): number {
+    const counts = new Map<string, number>();
+    for (const { id } of this.#sessions.values()) counts.set(id, (counts.get(id) ?? 0) + 1);
+    return Math.max(0, ...counts.values());
   }
 
   /** Time has passed: looks again at peers whose certificate has run out. `now`: wall clock in ms. */
@@ -101,15 +111,15 @@ export class HboneServer {
 
   async #accept(raw: Socket): Promise<void> {
     const { credentials, limits } = this.#options;
-    const remoteAddress = `${raw.remoteAddress}:${raw.remotePort}`;
+    const address = raw.remoteAddress ?? '';
+    const remoteAddress = `${address}:${raw.remotePort}`;
     const context = credentials.context();
-    const room = this.#sessions.size + this.#handshakes < limits.inboundSessions;
-    if (!context || !room) {
-      this.#refusals.note(raw.remoteAddress ?? '', room ? 'no-identity' : 'too-many-sessions');
-      raw.on('error', () => undefined).resetAndDestroy();
-      return;
-    }
-    this.#handshakes += 1;
+    if (!context) return this.#turnAway(raw, 'no-identity');
+    if (this.#sessions.size >= limits.inboundSessions) return this.#turnAway(raw, 'too-many-sessions');
+    this.#handshakes
+      .enter(address, raw)
+      ?.on('error', () => undefined)
+      .resetAndDestroy();
     try {
       const { socket, peer, alpn } = await acceptTls(raw, {
         context,
@@ -118,47 +128,36 @@ export class HboneServer {
         check: (chain) => credentials.checkCaller(chain),
         timeoutMs: limits.handshakeTimeoutMs,
       });
+      this.#handshakes.leave(address, raw);
       if (alpn !== 'h2') {
         socket.on('error', () => undefined).destroy();
-        throw new IsthmusError('invalid', `Peer must speak 'h2': it offered '${alpn}'`);
+        return this.#refusals.note(address, 'handshake-alpn', `Peer must speak 'h2': it offered '${alpn}'`);
       }
-      const session = performServerHandshake(socket, { settings: settingsOf(limits), ...resetAllowance });
-      this.#serve(session, { peer, remoteAddress });
+      this.#serve(socket, { peer, remoteAddress });
     } catch (thrown) {
-      this.#refusals.note(raw.remoteAddress ?? '', `handshake-${IsthmusError.from(thrown).code}`, messageOf(thrown));
-    } finally {
-      this.#handshakes -= 1;
+      const evicted = !this.#handshakes.leave(address, raw);
+      const { code, message } = IsthmusError.from(thrown);
+      this.#refusals.note(address, evicted ? 'too-many-handshakes' : `handshake-${code}`, message);
     }
   }
 
-  #serve(session: ServerHttp2Session, from: InboundPeer): void {
-    const { clock, limits, log } = this.#options;
-    let streams = 0;
-    this.#sessions.set(session, from.peer);
-    session.setLocalWindowSize(limits.sessionWindowBytes);
-    const unwatch = watchSession(session, {
+  #turnAway(raw: Socket, reason: string): void {
+    this.#refusals.note(raw.remoteAddress ?? '', reason);
+    raw.on('error', () => undefined).resetAndDestroy();
+  }
+
+  #serve(socket: TLSSocket, { peer, remoteAddress }: Omit<InboundPeer, 'malformed'>): void {
+    const { clock, limits, onConnect } = this.#options;
+    const note = (reason: string, detail: string): void => this.#refusals.note(peer.id, reason, detail);
+    const from: InboundPeer = { peer, remoteAddress, malformed: note };
+    const session = serveSession(socket, {
+      limits,
       clock,
-      rules: {
-        pingIntervalMs: limits.idlePingIntervalMs,
-        idlePingIntervalMs: limits.idlePingIntervalMs,
-        silenceMs: limits.inboundSilenceMs,
-      },
-      streams: () => streams,
-      onDead: (silentMs) =>
-        session.destroy(new IsthmusError('timeout', `Nothing heard for ${Math.round(silentMs)} ms`)),
+      onFault: note,
+      onStream: (stream, headers) => onConnect(stream, headers, from),
     });
-    session.on('error', (error) => log.debug({ peer: from.peer.id, reason: messageOf(error) }, 'session failed'));
-    session.on('close', () => {
-      unwatch();
-      this.#sessions.delete(session);
-    });
-    session.on('stream', (stream: ServerHttp2Stream, headers: HeaderFields) => {
-      streams += 1;
-      stream.once('close', () => {
-        streams -= 1;
-      });
-      this.#options.onConnect(stream, headers, from);
-    });
+    this.#sessions.set(session, peer);
+    session.on('close', () => this.#sessions.delete(session));
   }
 }
 

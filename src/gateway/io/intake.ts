@@ -114,12 +114,13 @@ export class Intake {
   }
 
   /** A stream of another cluster's gateway or workload. */
-  tunnelled(stream: ServerHttp2Stream, headers: HeaderFields, { peer, remoteAddress }: InboundPeer): void {
+  tunnelled(stream: ServerHttp2Stream, headers: HeaderFields, from: InboundPeer): void {
+    const { peer, remoteAddress } = from;
     const { connections, candidates, clock } = this.#options;
     if (isProbe(headers)) return answerProbe(stream, connections.size);
     const decoded = decodeConnect(headers);
     if (!decoded.ok) {
-      this.#options.refusals.count(decoded.reason);
+      from.malformed(decoded.reason, decoded.detail);
       return refuseStream(stream, decoded.reason, clock);
     }
     const { request } = decoded;

@@ -19,6 +19,11 @@ export type LivenessVerdict =
 const inUseMs = 10_000;
 /** The ping must have been unanswered for this part of the limit: silence before it was merely quiet. */
 const pingShare = 2 / 3;
+/**
+ * A ping must be answered within this, whatever else is heard: a peer that only sends, and never reads, would otherwise
+ * hold what waits for it for ever. Far more than a deep queue on the way costs.
+ */
+const unansweredMs = 30_000;
 /** A check that comes so much later than asked for was held up by this process, which then has no opinion. */
 const heldUpMs = 200;
 
@@ -59,7 +64,9 @@ export class Liveness {
     this.#bytes = bytes;
     if (this.#pingAt !== undefined) {
       const silentMs = now - this.#heardAt;
-      const leftMs = Math.max(silenceMs - silentMs, silenceMs * pingShare - (now - this.#pingAt));
+      const pingMs = now - this.#pingAt;
+      const quietLeftMs = Math.max(silenceMs - silentMs, silenceMs * pingShare - pingMs);
+      const leftMs = Math.min(quietLeftMs, Math.max(silenceMs, unansweredMs) - pingMs);
       if (leftMs <= 0) return { kind: 'dead', silentMs };
       return this.#alive(now, false, Math.max(1, Math.min(lookMs, leftMs)));
     }

@@ -45,6 +45,7 @@ export interface NodeOptions {
   readonly clusters: readonly string[];
   readonly limits?: Partial<GatewayLimits>;
   readonly health?: boolean;
+  readonly metrics?: boolean;
   readonly instance?: string;
 }
 
@@ -65,6 +66,7 @@ export async function startNode(cluster: string, options: NodeOptions): Promise<
       hbone: { host, port: 0 },
       importHost: host,
       ...(options.health && { health: { host, port: 0 } }),
+      ...(options.metrics && { metrics: { host, port: 0 } }),
     },
     svid,
     trust,
