@@ -23,7 +23,8 @@ export class TokenBucket {
   waitMs(now: number, reserve: number = 0): number {
     this.#fill(now);
     const missing = reserve + 1 - this.#level;
-    return missing <= 0 ? 0 : Math.ceil((missing / this.#rule.perSecond) * 1000);
+    // Sums of fractions are never quite whole.
+    return missing <= 1e-9 ? 0 : Math.max(1, Math.ceil((missing / this.#rule.perSecond) * 1000 - 1e-6));
   }
 
   /** Takes one; `waitMs` said that it is there. */
