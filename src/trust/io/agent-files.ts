@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { parseTrustDomain, type TrustDomain } from '../../model/identity.ts';
 import { type ClusterName, parseClusterName, parseReplicaName, type ReplicaName } from '../../model/names.ts';
+import type { MemberHub } from '../../model/trust.ts';
 import { base64Bytes, StateFile } from './state-file.ts';
 
 /** Who this replica is; written last at a join, so that without it nothing was joined. */
@@ -13,6 +14,17 @@ export interface Membership {
   readonly authorityAddresses: readonly string[];
   /** DER. */
   readonly anchors: readonly Uint8Array[];
+  /** Where the hub is, as the authority said; undefined: it said nothing. */
+  readonly hub?: MemberHub;
+}
+
+/** A join under way: asking again with its key is no second redemption of its token. */
+export interface StoredJoin {
+  readonly version: 1;
+  /** Lower-case hex SHA-256 of the token's secret. */
+  readonly tokenSha256: string;
+  /** PKCS#8 PEM. */
+  readonly keyPem: string;
 }
 
 /** A CA certificate (DER) and its key (PKCS#8 PEM). */
@@ -26,6 +38,8 @@ export interface Intermediates {
   readonly active: KeyedCertificate;
   /** Signed already; used from `activateAt` (wall clock in ms) on, when every member may be expected to know it. */
   readonly pending?: (KeyedCertificate & { readonly activateAt: number }) | undefined;
+  /** Key of the next one, from before it is asked for until it comes: an offline root may take days. PKCS#8 PEM. */
+  readonly requestedKeyPem?: string | undefined;
 }
 
 /** The seal leaf: its chain without the anchor, and its key. */
@@ -63,6 +77,13 @@ const membership: z.ZodType<Membership> = z.strictObject({
   federationDomain: z.string().transform(parseTrustDomain),
   authorityAddresses: z.array(z.string()).min(1),
   anchors: z.array(base64Bytes).min(1),
+  hub: z.exactOptional(z.strictObject({ url: z.string(), prefix: z.string(), username: z.exactOptional(z.string()) })),
+});
+
+const joining: z.ZodType<StoredJoin> = z.strictObject({
+  version: z.literal(1),
+  tokenSha256: z.string(),
+  keyPem: z.string(),
 });
 
 const keyedFields = { certificate: base64Bytes, keyPem: z.string() };
@@ -71,6 +92,7 @@ const intermediates: z.ZodType<Intermediates> = z.strictObject({
   version: z.literal(1),
   active: z.strictObject(keyedFields),
   pending: z.strictObject({ ...keyedFields, activateAt: z.number() }).optional(),
+  requestedKeyPem: z.string().optional(),
 });
 
 const sealLeaf: z.ZodType<StoredSeal> = z.strictObject({
@@ -102,6 +124,7 @@ const gatewayTokens: z.ZodType<StoredGatewayTokens> = z.strictObject({
 /** The files of an agent's state directory that are about trust. */
 export interface AgentFiles {
   readonly membership: StateFile<Membership>;
+  readonly joining: StateFile<StoredJoin>;
   readonly intermediates: StateFile<Intermediates>;
   readonly seal: StateFile<StoredSeal>;
   readonly roster: StateFile<StoredRoster>;
@@ -112,6 +135,7 @@ export interface AgentFiles {
 export function agentFiles(stateDir: string): AgentFiles {
   return {
     membership: new StateFile(join(stateDir, 'membership.json'), membership),
+    joining: new StateFile(join(stateDir, 'joining.json'), joining),
     intermediates: new StateFile(join(stateDir, 'intermediates.json'), intermediates),
     seal: new StateFile(join(stateDir, 'seal.json'), sealLeaf),
     roster: new StateFile(join(stateDir, 'roster.json'), sealedRoster),

@@ -1,4 +1,4 @@
-import { Client, type ClientReadableStream } from '@grpc/grpc-js';
+import { Client, type ClientReadableStream, type MethodDefinition } from '@grpc/grpc-js';
 import { IsthmusError, messageOf } from '../../model/error.ts';
 import { authorityId, type TrustDomain } from '../../model/identity.ts';
 import type { Clock } from '../../model/ports/clock.ts';
@@ -13,6 +13,7 @@ import { sleep } from '../../runtime/sleep.ts';
 import { createPeerVerifier } from '../verify/peer-verifier.ts';
 import {
   type IntermediateResponse,
+  leaveMethod,
   renewIntermediateMethod,
   type SealedDocument,
   watchRosterMethod,
@@ -49,6 +50,8 @@ export interface AuthorityLink {
   status(): AuthorityLinkStatus;
   /** @throws IsthmusError */
   renewIntermediate(replica: string, csr: Uint8Array): Promise<IntermediateResponse>;
+  /** Says goodbye for this whole cluster. @throws IsthmusError */
+  leave(why: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -95,20 +98,23 @@ export function openAuthorityLink(options: AuthorityLinkOptions): AuthorityLink 
   };
   const running = run();
   let turn = 0;
+  const ask = async <Request, Response>(
+    method: MethodDefinition<Request, Response>,
+    request: Request,
+  ): Promise<Response> => {
+    const address = addresses[turn++ % addresses.length] ?? '';
+    const client = new Client(address, credentials, channelOptions);
+    try {
+      return await callUnary(client, method, request, { timeoutMs: connectTimeoutMs, signal: stop.signal });
+    } finally {
+      client.close();
+    }
+  };
   return {
     status: () => status,
-    async renewIntermediate(replica, csr): Promise<IntermediateResponse> {
-      const address = addresses[turn++ % addresses.length] ?? '';
-      const client = new Client(address, credentials, channelOptions);
-      try {
-        const request = { replica, csr: Buffer.from(csr) };
-        return await callUnary(client, renewIntermediateMethod, request, {
-          timeoutMs: connectTimeoutMs,
-          signal: stop.signal,
-        });
-      } finally {
-        client.close();
-      }
+    renewIntermediate: (replica, csr) => ask(renewIntermediateMethod, { replica, csr: Buffer.from(csr) }),
+    async leave(why): Promise<void> {
+      await ask(leaveMethod, { why });
     },
     async close(): Promise<void> {
       stop.abort(new IsthmusError('cancelled', 'The agent is closing'));

@@ -106,6 +106,10 @@ export interface ClusterCa {
   identityHandlers(peerOf: CallIdentity): UntypedServiceImplementation;
   /** Offers a roster that was found elsewhere, such as in a hub. Never throws. */
   acceptRoster(sealed: Uint8Array, chain: Uint8Array): RosterOffer;
+  /** Where the hub is, as the authority said at the join; undefined: it said nothing. */
+  readonly hub: MemberHub | undefined;
+  /** Says goodbye to the authority for this whole cluster. @throws IsthmusError */
+  leave(why: string): Promise<void>;
   status(): ClusterCaStatus;
   issued(): IssuedReport;
   close(): Promise<void>;
@@ -227,6 +231,8 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
         log,
       }),
     acceptRoster,
+    hub: membership.hub,
+    leave: (why) => link.leave(why),
     status: () => ({
       rosterSequence: holder.roster?.sequence ?? 0,
       rosterIssuedAt: holder.roster?.issuedAt ?? 0,

@@ -191,36 +191,46 @@ export class ClusterKeys {
     await this.#maintainAgent(now);
   }
 
-  /** A request for the next intermediate, with a new key that only `accept` brings into use. */
-  nextRequest(): IntermediateRequest {
-    const keyPem = generateKeyPem();
-    const signer = signerOf(keyPem);
+  /** A request for the next intermediate; its key is the same until `accept` brings it into use. */
+  async nextRequest(): Promise<IntermediateRequest> {
+    const { active, pending, requestedKeyPem: kept } = this.#stored;
+    const keyPem = kept ?? generateKeyPem();
+    if (kept === undefined) await this.#store({ version: 1, active, pending, requestedKeyPem: keyPem });
     return {
-      csr: createCsr(signer),
+      csr: createCsr(signerOf(keyPem)),
       accept: async (response) => {
-        const certificate = response.chain[0] ?? Buffer.alloc(0);
-        const read = readCertificate(certificate);
-        if (!Buffer.from(read.spki).equals(signer.spki) || uriNames(read)[0] !== domainId(this.#domain)) {
-          throw new IsthmusError('corrupt', 'The authority answered with an intermediate that is not ours');
-        }
-        // Never one that ends before the present one does: it would be no renewal.
-        if (read.notAfter <= this.#issuer.parts.notAfter) {
-          throw new IsthmusError('conflict', 'The authority answered with an intermediate that ends no later');
-        }
-        const { clock, svidLifeMs, activationMaxMs } = this.#options;
-        const now = clock.now();
-        if (read.notAfter - now < svidLifeMs) {
-          const ends = new Date(read.notAfter).toISOString();
-          throw new IsthmusError(
-            'conflict',
-            `The new intermediate ends at ${ends}, before a leaf of ${svidLifeMs} ms could`,
-          );
-        }
-        const activateAt = now + activationMaxMs;
-        await this.#store({ version: 1, active: this.#stored.active, pending: { certificate, keyPem, activateAt } });
-        return { signedAt: read.notBefore + backdateMs };
+        const accepted = await this.#accept(response, keyPem).catch(async (thrown: unknown) => {
+          // The same key would be answered with the same certificate: the next attempt needs another one.
+          await this.#store({ version: 1, active: this.#stored.active, pending: this.#stored.pending });
+          throw thrown;
+        });
+        return accepted;
       },
     };
+  }
+
+  async #accept(response: IntermediateResponse, keyPem: string): Promise<Accepted> {
+    const certificate = response.chain[0] ?? Buffer.alloc(0);
+    const read = readCertificate(certificate);
+    if (!Buffer.from(read.spki).equals(signerOf(keyPem).spki) || uriNames(read)[0] !== domainId(this.#domain)) {
+      throw new IsthmusError('corrupt', 'The authority answered with an intermediate that is not ours');
+    }
+    // Never one that ends before the present one does: it would be no renewal.
+    if (read.notAfter <= this.#issuer.parts.notAfter) {
+      throw new IsthmusError('conflict', 'The authority answered with an intermediate that ends no later');
+    }
+    const { clock, svidLifeMs, activationMaxMs } = this.#options;
+    const now = clock.now();
+    if (read.notAfter - now < svidLifeMs) {
+      const ends = new Date(read.notAfter).toISOString();
+      throw new IsthmusError(
+        'conflict',
+        `The new intermediate ends at ${ends}, before a leaf of ${svidLifeMs} ms could`,
+      );
+    }
+    const activateAt = now + activationMaxMs;
+    await this.#store({ version: 1, active: this.#stored.active, pending: { certificate, keyPem, activateAt } });
+    return { signedAt: read.notBefore + backdateMs };
   }
 
   /** Peers refuse what a key signs until their roster lists it: hence it waits for their word that it does. */
@@ -250,6 +260,7 @@ export class ClusterKeys {
       version: 1,
       active: plain(next.active),
       ...(next.pending && { pending: { ...plain(next.pending), activateAt: next.pending.activateAt } }),
+      ...(next.requestedKeyPem !== undefined && { requestedKeyPem: next.requestedKeyPem }),
     });
     this.#stored = next;
   }

@@ -1,4 +1,4 @@
-import { messageOf } from '../../model/error.ts';
+import { IsthmusError, messageOf } from '../../model/error.ts';
 import type { ReplicaName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
@@ -31,8 +31,11 @@ export function startUpkeep({ keys, link, replica, acceptRoster, onAuthorityTime
   const stop = new AbortController();
   let problem: string | undefined;
   const renew = async (): Promise<void> => {
-    const { csr, accept } = keys.nextRequest();
+    const { csr, accept } = await keys.nextRequest();
     const response = await link.renewIntermediate(replica, csr);
+    if (response.pending) {
+      throw new IsthmusError('unavailable', 'The next intermediate waits for the signature of the offline root');
+    }
     const { signedAt } = await accept(response);
     onAuthorityTime(signedAt);
     if (response.roster) acceptRoster(response.roster.sealed, response.roster.chain);
