@@ -25,6 +25,7 @@ import { type ConfigSource, sourceOf } from './source.ts';
 import { trafficSections } from './traffic.ts';
 import { section, share } from '../wire/schema.ts';
 import { type Validated, validate } from './validate.ts';
+import { type WorkloadsConfig, workloadsSection } from './workloads.ts';
 
 /** Ports of the gateway's plain listeners for imported services. */
 export interface ImportPortsConfig {
@@ -43,6 +44,8 @@ export interface AgentTimings {
   readonly suspectMs: number;
   /** …and as dead; it is kept all the same. Default 45 s. */
   readonly deadMs: number;
+  /** A cluster that was dead must show life for so long before it counts as live again. Default 10 s. */
+  readonly recoverMs: number;
   /** Heads on the hub are read this often, to heal lost hints. Default 2 s. */
   readonly pollMs: number;
 }
@@ -62,6 +65,11 @@ export interface AgentConfig {
   readonly cluster: ClusterName;
   /** Default `agent-0`. */
   readonly replica: ReplicaName;
+  /**
+   * Directory shared by the replicas of the cluster on this machine, each of which has a state directory of its own: one
+   * of them leads and writes, all serve gateways. Absent = the only replica.
+   */
+  readonly leaderLock?: string;
   /** Redeemed when the state directory holds no identity yet. */
   readonly join?: { readonly tokenFile: string };
   /** Where the authority is; empty = as the join token said. */
@@ -82,6 +90,9 @@ export interface AgentConfig {
   /** The federation's defaults as this cluster applies them. */
   readonly policy: { readonly failover: FailoverPlan } & TrafficPlan;
   readonly importPorts: ImportPortsConfig;
+  /** Longest life of the SVIDs that this agent issues, in ms, 1 h to 24 h. Default 12 h. */
+  readonly svidLifeMs: number;
+  readonly workloads: WorkloadsConfig;
   readonly timings: AgentTimings;
   readonly log: LogLevel;
   readonly source?: ConfigSource;
@@ -122,6 +133,7 @@ const timings: z.ZodType<AgentTimings> = section({
   lease: duration(100, 60_000).default(5000),
   suspect: duration(200, 600_000).default(15_000),
   dead: duration(300, day).default(45_000),
+  recover: duration(0, 600_000).default(10_000),
   poll: duration(50, 60_000).default(2000),
 })
   .superRefine(({ lease, suspect, dead }, context) => {
@@ -129,10 +141,11 @@ const timings: z.ZodType<AgentTimings> = section({
     if (suspect < 2 * lease) refuse('suspect', `must be at least twice 'lease', which is ${lease} ms`);
     if (dead <= suspect) refuse('dead', `must be longer than 'suspect', which is ${suspect} ms`);
   })
-  .transform(({ lease, suspect, dead, poll }) => ({
+  .transform(({ lease, suspect, dead, recover, poll }) => ({
     leaseMs: lease,
     suspectMs: suspect,
     deadMs: dead,
+    recoverMs: recover,
     pollMs: poll,
   }));
 
@@ -157,6 +170,7 @@ function schema(resolve: ResolvePath): z.ZodType<AgentConfig> {
     stateDir: path(resolve),
     cluster: clusterName,
     replica: replicaName.default(parseReplicaName('agent-0')),
+    leaderLock: z.exactOptional(path(resolve)),
     join: z.exactOptional(section({ tokenFile: path(resolve) })),
     authority: z.array(dialAddress).max(16).default([]),
     hub: hubSection(resolve),
@@ -170,6 +184,8 @@ function schema(resolve: ResolvePath): z.ZodType<AgentConfig> {
     healthCheck: healthCheck.prefault({}),
     policy: section({ failover: failover.prefault({}), ...trafficSections }).prefault({}),
     importPorts: importPorts.prefault({}),
+    svidLife: duration(3_600_000, day).default(day / 2),
+    workloads: workloadsSection(resolve),
     timings: timings.prefault({}),
     log: logLevel,
   })
@@ -179,8 +195,9 @@ function schema(resolve: ResolvePath): z.ZodType<AgentConfig> {
         context.addIssue({ code: 'custom', path: ['advertise'], message });
       }
     })
-    .transform(({ role: _role, ...config }, context) => ({
+    .transform(({ role: _role, svidLife, ...config }, context) => ({
       ...config,
+      svidLifeMs: svidLife,
       advertise: config.advertise ?? [config.listen.grpc],
       admin: adminSocketPath(config, context),
     }));

@@ -1,102 +1,116 @@
-import type { LocalService, LocalServices } from '../model/ports/service-source.ts';
+import type { LocalService } from '../model/ports/service-source.ts';
 import type { ClusterName, ServiceKey } from '../model/names.ts';
-import type { ExportRecord, ServicePort } from '../model/record.ts';
-import type {
-  ClusterRoute,
-  FailoverPlan,
-  GatewayTarget,
-  RoutePort,
-  RouteTable,
-  ServiceRoute,
-  Target,
-} from '../model/route.ts';
-import type { TrafficPlan } from '../model/traffic.ts';
-import type { ClusterView, MeshView, ServiceView } from '../model/view.ts';
-
-/** What applies where no policy says otherwise (policy.md). */
-export const defaultFailover: FailoverPlan = { healthyThreshold: 0.7, holdMs: 30_000, returnOverMs: 60_000 };
-
-/** Tiers without a policy: the caller's own cluster, then all others by capacity. */
-const localTier = 0;
-const remoteTier = 1;
-
-export interface CompileInput {
-  readonly view: MeshView;
-  /** The own cluster's services: fresher than the view, and with the endpoints that only this cluster knows. */
-  readonly local: LocalServices;
-  /** `<namespace>/<name>:<service port>` → port of the gateway's plain listener. */
-  readonly importPorts: ReadonlyMap<string, number>;
-  readonly failover: FailoverPlan;
-  /** How connections are carried where no policy says otherwise; absent = the gateways' defaults. */
-  readonly traffic?: TrafficPlan;
-}
+import type { GatewayRecord, ServicePort } from '../model/record.ts';
+import type { ClusterRoute, GatewayTarget, RoutePort, RouteTable, ServiceRoute } from '../model/route.ts';
+import type { ClusterView, ServiceView } from '../model/view.ts';
+import { SortedMap } from '../runtime/sorted-map.ts';
+import { affectedClusters, affectedServices } from './affected.ts';
+import type { CompileInput } from './compile-input.ts';
+import { type Drains, gatewayKey, noDrains } from './drain.ts';
+import { PolicySet, type StatedPolicy } from './policy-set.ts';
+import { sameValue } from './same-value.ts';
+import { candidatesOf, type RoutePolicy, routePolicy } from './targets.ts';
 
 /** The key of an import listener: `<namespace>/<name>:<service port>`. */
 export function importKey(service: ServiceKey, port: number): string {
   return `${service}:${port}`;
 }
 
+/** Which input a table was compiled from. Only a memory: without it everything is compiled anew, with an equal result. */
+const origins = new WeakMap<RouteTable, CompileInput>();
+
 /**
  * Turns what is known of the federation into the plan that this cluster's gateways carry out. Deterministic: equal
- * inputs give equal tables. A route that did not change is the same object as in `previous`.
+ * inputs give equal tables. `previous`, a table that this function made, only saves work: then what changed in the
+ * input is compiled, whatever else there is. A route that did not change is the same object as in `previous`.
  */
 export function compile(input: CompileInput, previous?: RouteTable): RouteTable {
-  const services = new Map<ServiceKey, ServiceRoute>();
-  for (const key of serviceKeys(input)) {
-    const route = compileService(key, input);
-    if (!route) continue;
-    const before = previous?.services.get(key);
-    services.set(key, before && sameValue(before, route) ? before : route);
-  }
-  const clusters = new Map<ClusterName, ClusterRoute>();
-  for (const name of [...input.view.clusters.keys()].sort()) {
-    const cluster = input.view.clusters.get(name);
-    if (!cluster || name === input.view.self) continue;
-    const route = compileCluster(cluster);
-    const before = previous?.clusters.get(name);
-    clusters.set(name, before && sameValue(before, route) ? before : route);
-  }
-  if (previous && sameEntries(previous.services, services) && sameEntries(previous.clusters, clusters)) return previous;
-  return { self: input.view.self, services, clusters };
+  const before = previous && origins.get(previous);
+  const plans = plansFor(input);
+  const services = SortedMap.from(previous?.services ?? noServices);
+  const clusters = SortedMap.from(previous?.clusters ?? noClusters);
+  const next = {
+    self: input.view.self,
+    services: services.with(
+      map(affectedServices(input, before, services.keys()), (key) =>
+        settled(services.get(key), compileService(key, input, plans)),
+      ),
+    ),
+    clusters: clusters.with(
+      map(affectedClusters(input, before, clusters.keys()), (name) =>
+        settled(clusters.get(name), clusterRoute(name, input)),
+      ),
+    ),
+  };
+  const same = previous && next.services === previous.services && next.clusters === previous.clusters;
+  const table = same ? previous : next;
+  origins.set(table, input);
+  return table;
 }
 
-/** Every service port that somebody exports, and so deserves a listener here. Sorted. */
-export function wantedImports(view: MeshView, local: LocalServices): readonly string[] {
-  const wanted = new Set<string>();
-  for (const [key, service] of view.services) {
-    if (service.exports.size === 0) continue;
-    for (const { port } of service.ports) wanted.add(importKey(key, port));
-  }
-  for (const [key, service] of local.services) {
-    if (service.exported) for (const { port } of service.ports) wanted.add(importKey(key, port));
-  }
-  return [...wanted].sort();
+const noServices: SortedMap<ServiceKey, ServiceRoute> = SortedMap.from<ServiceKey, ServiceRoute>([]);
+const noClusters: SortedMap<ClusterName, ClusterRoute> = SortedMap.from<ClusterName, ClusterRoute>([]);
+
+function* map<K, V>(keys: Iterable<K>, valueOf: (key: K) => V): Generator<readonly [K, V]> {
+  for (const key of keys) yield [key, valueOf(key)];
 }
 
-function serviceKeys({ view, local }: CompileInput): ServiceKey[] {
-  return [...new Set([...view.services.keys(), ...local.services.keys()])].sort();
+/** The route known before when it says the same. */
+function settled<T>(before: T | undefined, now: T | undefined): T | undefined {
+  return before !== undefined && now !== undefined && sameValue(before, now) ? before : now;
 }
 
-function compileService(key: ServiceKey, input: CompileInput): ServiceRoute | undefined {
-  const seen = input.view.services.get(key);
+function clusterRoute(name: ClusterName, { view, drains }: CompileInput): ClusterRoute | undefined {
+  const cluster = view.clusters.get(name);
+  const route = cluster && compileCluster(cluster, drains ?? noDrains);
+  // The own gateways are there so that they can agree on who of them does what only one needs to do.
+  return name === view.self && route?.gateways.length === 0 ? undefined : route;
+}
+
+/** The ports of a service for which this cluster needs a listener; none when nobody exports it. */
+export function wantedPorts(seen: ServiceView | undefined, own: LocalService | undefined): readonly number[] {
+  const wanted = new Set<number>();
+  if (seen && seen.exports.size > 0) for (const { port } of seen.ports) wanted.add(port);
+  if (own?.exported) for (const { port } of own.ports) wanted.add(port);
+  return [...wanted];
+}
+
+/** What policies come to, worked out once for all services that they say the same of. */
+type Plans = (stated: StatedPolicy) => RoutePolicy;
+
+function plansFor(input: CompileInput): Plans {
+  const plans = new Map<StatedPolicy, RoutePolicy>();
+  return (stated) => {
+    let plan = plans.get(stated);
+    if (!plan) {
+      plan = routePolicy(stated, input, input.view);
+      plans.set(stated, plan);
+    }
+    return plan;
+  };
+}
+
+function compileService(key: ServiceKey, input: CompileInput, plans: Plans): ServiceRoute | undefined {
+  const { view, policies = PolicySet.empty, drains = noDrains } = input;
+  const seen = view.services.get(key);
   const own = input.local.services.get(key);
-  const targets: Target[] = [];
-  if (own?.exported) targets.push(localTarget(input.view.self, own));
-  for (const [cluster, record] of [...(seen?.exports ?? [])].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    // A cluster that the roster no longer lists is not in the view: nothing goes there, whatever its records say.
-    const known = input.view.clusters.get(cluster);
-    if (cluster !== input.view.self && known) targets.push(remoteTarget(cluster, record, known));
-  }
-  if (targets.length === 0) return undefined;
+  const { failover, traffic, seats } = plans(policies.stated(key));
+  const candidates = candidatesOf({ view, seen, own, seats, drains });
+  if (candidates.length === 0) return undefined;
+  const exported = own?.exported ?? false;
+  const allow = own?.allow ?? 'members';
+  const access = exported ? policies.access(key, allow) : undefined;
   return {
     key,
     ports: routePorts(key, seen, own, input.importPorts),
-    exported: own?.exported ?? false,
-    allow: own?.allow ?? 'members',
-    targets,
-    failover: input.failover,
-    ...input.traffic,
-    endpoints: own?.exported ? own.endpoints : [],
+    exported,
+    allow,
+    ...(access && { access }),
+    targets: candidates.filter(({ seat }) => seat.kind === 'in').map(({ target }) => target),
+    failover,
+    ...traffic,
+    // Where placement does not let this cluster serve, it does not serve others either.
+    endpoints: own?.exported && seats.get(view.self)?.kind !== 'out' ? own.endpoints : [],
   };
 }
 
@@ -119,59 +133,14 @@ function routePorts(
     }));
 }
 
-function ratedCapacity(endpoints: number, capacity: ExportRecord['capacity']): number {
-  return endpoints * (capacity?.concurrent ?? capacity?.rps ?? 1);
-}
-
-function localTarget(self: ClusterName, own: LocalService): Target {
-  const ready = own.endpoints.filter((endpoint) => endpoint.ready).length;
-  return {
-    cluster: self,
-    tier: localTier,
-    capacity: ratedCapacity(own.endpoints.length, own.capacity),
-    health: own.endpoints.length === 0 ? 0 : ready / own.endpoints.length,
-    ports: own.ports.map(({ port }) => port),
-    stale: false,
-  };
-}
-
-function remoteTarget(cluster: ClusterName, record: ExportRecord, known: ClusterView): Target {
-  const { ready, total } = record.endpoints;
-  return {
-    cluster,
-    tier: remoteTier,
-    capacity: ratedCapacity(total, record.capacity),
-    health: total === 0 ? 0 : ready / total,
-    ports: record.ports.map(({ port }) => port),
-    stale: known.freshness !== 'live',
-  };
-}
-
-function compileCluster(cluster: ClusterView): ClusterRoute {
+function compileCluster(cluster: ClusterView, drains: Drains): ClusterRoute {
+  const drained = ({ instance }: GatewayRecord): boolean =>
+    drains.gateways.get(gatewayKey(cluster.name, instance))?.record.state === 'drained';
   const gateways: GatewayTarget[] = cluster.gateways
-    .filter((gateway) => gateway.reachable && !gateway.draining)
+    .filter((gateway) => gateway.reachable && !gateway.draining && !drained(gateway))
     .flatMap((gateway) =>
       gateway.addresses.map(({ address, port }) => ({ instance: gateway.instance, address, port })),
     );
   gateways.sort((a, b) => (a.instance < b.instance ? -1 : a.instance > b.instance ? 1 : a.port - b.port));
   return { name: cluster.name, trustDomain: cluster.trustDomain, gateways };
-}
-
-/** Structural equality of plain data with maps. */
-function sameValue(a: unknown, b: unknown): boolean {
-  if (Object.is(a, b)) return true;
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
-  if (a instanceof Map || b instanceof Map) {
-    if (!(a instanceof Map && b instanceof Map) || a.size !== b.size) return false;
-    return [...a].every(([key, value]) => b.has(key) && sameValue(value, b.get(key)));
-  }
-  const left = Object.entries(a);
-  const right = new Map(Object.entries(b));
-  return left.length === right.size && left.every(([key, value]) => right.has(key) && sameValue(value, right.get(key)));
-}
-
-function sameEntries<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {
-  if (a.size !== b.size) return false;
-  for (const [key, value] of b) if (a.get(key) !== value) return false;
-  return true;
 }

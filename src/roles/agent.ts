@@ -5,9 +5,10 @@ import { startAdmin } from '../admin/io/server.ts';
 import type { RoleIo } from '../cli/role-io.ts';
 import type { AgentConfig } from '../config/agent.ts';
 import { blame } from '../config/source.ts';
-import { createStateLock } from '../federation/io/state-lock.ts';
+import { alone, createStateLock } from '../federation/io/state-lock.ts';
 import { IsthmusError, messageOf } from '../model/error.ts';
 import type { Hub } from '../model/ports/hub.ts';
+import type { LeaderElector } from '../model/ports/leader-elector.ts';
 import { formatHostPort } from '../model/address.ts';
 import { systemClock } from '../runtime/io/clock.ts';
 import { ensurePrivateDir } from '../runtime/io/files.ts';
@@ -29,8 +30,13 @@ export interface AgentRole {
   readonly httpPort: number;
   /** Resolves with all parts once there is an identity; rejects when there can be none. */
   readonly running: Promise<RunningAgent>;
+  /** Resolves when the cluster has left the federation and whoever asked for it was answered. */
+  readonly left: Promise<void>;
   close(): Promise<void>;
 }
+
+/** For an answer to reach whoever asked, before the socket goes. */
+const answerMs = 200;
 
 type Listener = GrpcListener<VerifiedPeer | undefined>;
 
@@ -43,6 +49,8 @@ export async function startAgent(config: AgentConfig, context: RoleContext): Pro
   const started = new Started(log);
   const stop = new AbortController();
   const startedAt = clock.monotonic();
+  const left = Promise.withResolvers<void>();
+  const onLeft = (): void => void clock.schedule(answerMs, left.resolve);
   let waitingFor: string | undefined = 'an identity';
   let agent: RunningAgent | undefined;
   let ca: ClusterCa | undefined;
@@ -78,6 +86,7 @@ export async function startAgent(config: AgentConfig, context: RoleContext): Pro
       addresses: () => addresses,
       running: () => agent,
       waitingFor: () => waitingFor,
+      onLeft,
     });
     const routes = agentRoutes(api);
     const http = await startReadOnly({ listen: config.listen.http, routes, log }).catch((thrown: unknown) => {
@@ -89,9 +98,15 @@ export async function startAgent(config: AgentConfig, context: RoleContext): Pro
     });
     started.add('admin socket', () => admin.close());
 
-    const lead = async (): Promise<RunningAgent> => {
+    const run = async (): Promise<RunningAgent> => {
       await holdState(config, { context, started, signal: stop.signal, onWait: (text) => (waitingFor = text) });
-      ca = await obtainIdentity(config, { clock, log, signal: stop.signal, onWait: (text) => (waitingFor = text) });
+      ca = await obtainIdentity(config, {
+        clock,
+        log,
+        signal: stop.signal,
+        onWait: (text) => (waitingFor = text),
+        unacknowledged: (sequence) => agent?.acknowledgements.missing(sequence) ?? ['the start of this agent'],
+      });
       if (!ca) throw new IsthmusError('cancelled', 'Stopped before there was an identity');
       const identity = ca;
       started.add('identity', () => identity.close());
@@ -100,14 +115,26 @@ export async function startAgent(config: AgentConfig, context: RoleContext): Pro
         identity.trust.subscribe(() => opened.recheck()),
       );
       const importHost = '127.0.0.1';
-      agent = await startRunning({ config, ca, hub, server, listener: () => listener, importHost, clock, log });
+      agent = await startRunning({
+        config,
+        ca,
+        hub,
+        server,
+        listener: () => listener,
+        ...electionOf(config, context),
+        onLeft,
+        onFailure: (thrown) => log.error({ reason: messageOf(thrown) }, 'cannot lead'),
+        importHost,
+        clock,
+        log,
+      });
       const parts = agent;
       started.add('agent', () => parts.close());
       waitingFor = undefined;
       log.info({ cluster: ca.cluster, grpc: opened.port, http: http.port, hub: hub.name }, 'agent is up');
       return agent;
     };
-    const running = lead();
+    const running = run();
     // Whoever awaits `running` sees the failure; nobody has to.
     running.catch(() => undefined);
     return {
@@ -115,6 +142,7 @@ export async function startAgent(config: AgentConfig, context: RoleContext): Pro
       grpcPort: opened.port,
       httpPort: http.port,
       running,
+      left: left.promise,
       async close(): Promise<void> {
         stop.abort(new IsthmusError('cancelled', 'The agent stops'));
         await running.catch(() => undefined);
@@ -140,18 +168,39 @@ interface HoldContext {
   readonly onWait: (waitingFor: string) => void;
 }
 
-/** One process per state directory; the lock is the leader's mark as well. */
+/** One process per state directory: another one with ports of its own waits, serving nothing, for this one to end. */
 async function holdState(config: AgentConfig, { context, started, signal, onWait }: HoldContext): Promise<void> {
-  const elector = createStateLock({
-    stateDir: config.stateDir,
+  const { stateDir } = config;
+  const lock = createStateLock({
+    directory: stateDir,
+    name: 'lock',
     clock: context.clock,
     onWait: () => {
-      onWait(`the lock of ${config.stateDir}, which another process holds`);
-      context.log.warn({ stateDir: config.stateDir }, 'another process leads; standing by');
+      onWait(`the lock of ${stateDir}, which another process holds`);
+      context.log.warn({ stateDir }, 'another process has the state directory; waiting for it to end');
     },
   });
-  const held = await elector.acquire(signal);
+  const held = await lock.acquire(signal);
   started.add('state lock', () => held.release());
+}
+
+interface Election {
+  readonly elector: LeaderElector;
+  /** Resolves when another replica turns out to lead. */
+  readonly standingBy: Promise<void>;
+}
+
+/** Replicas with state directories of their own lead by a lock that they share; a replica alone just leads. */
+function electionOf(config: AgentConfig, { clock, log }: RoleContext): Election {
+  const waits = Promise.withResolvers<void>();
+  const { leaderLock } = config;
+  if (leaderLock === undefined) return { elector: alone, standingBy: waits.promise };
+  const onWait = (): void => {
+    log.info({ leaderLock }, 'another replica leads; standing by');
+    waits.resolve();
+  };
+  const elector = createStateLock({ directory: leaderLock, name: 'leader', clock, onWait });
+  return { elector, standingBy: waits.promise };
 }
 
 /** `isthmus agent`: runs until `io.signal` aborts. */
@@ -167,7 +216,7 @@ export async function runAgent(config: AgentConfig, io: RoleIo): Promise<number>
       },
     );
     try {
-      await Promise.race([aborted(io.signal), failed]);
+      await Promise.race([aborted(io.signal), role.left, failed]);
     } catch (thrown) {
       log.error({ reason: messageOf(thrown) }, 'cannot run');
       await role.close();

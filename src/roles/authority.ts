@@ -29,8 +29,6 @@ export interface RoleContext {
   readonly log: Log;
   /** Instead of the configured one; not closed with the role. */
   readonly hub?: Hub;
-  /** Ends a start that waits for another process to end. */
-  readonly signal?: AbortSignal;
 }
 
 /** Starts the authority with its admin socket. @throws IsthmusError; nothing is then left running */

@@ -9,7 +9,13 @@ import { tempDir } from './support/federation.ts';
 const never = new AbortController().signal;
 
 function lockIn(stateDir: string, onWait?: () => void): ReturnType<typeof createStateLock> {
-  return createStateLock({ stateDir, clock: systemClock, retryMs: 10, ...(onWait && { onWait }) });
+  return createStateLock({
+    directory: stateDir,
+    name: 'lock',
+    clock: systemClock,
+    retryMs: 10,
+    ...(onWait && { onWait }),
+  });
 }
 
 test('createStateLock: one leads, the next one takes over when it is released', async () => {
@@ -43,7 +49,7 @@ test('createStateLock: a process killed without warning leaves no lock behind', 
   const script = `
     const { createStateLock } = await import(${JSON.stringify(lockModule)});
     const { systemClock } = await import(${JSON.stringify(clockModule)});
-    const lock = createStateLock({ stateDir: ${JSON.stringify(dir.path)}, clock: systemClock });
+    const lock = createStateLock({ directory: ${JSON.stringify(dir.path)}, name: 'lock', clock: systemClock });
     globalThis.held = await lock.acquire(new AbortController().signal);
     process.stdout.write('held');
     setInterval(() => undefined, 1000);

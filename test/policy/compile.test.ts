@@ -5,7 +5,9 @@ import { type ClusterName, parseClusterName, parseReplicaName, parseServiceKey }
 import type { LocalServices } from '../../src/model/ports/service-source.ts';
 import type { ExportRecord, GatewayRecord } from '../../src/model/record.ts';
 import type { ClusterView, MeshView } from '../../src/model/view.ts';
-import { type CompileInput, compile, defaultFailover, wantedImports } from '../../src/policy/compile.ts';
+import { compile, wantedPorts } from '../../src/policy/compile.ts';
+import type { CompileInput } from '../../src/policy/compile-input.ts';
+import { defaultFailover } from '../../src/policy/defaults.ts';
 
 const east = parseClusterName('east');
 const west = parseClusterName('west');
@@ -164,9 +166,10 @@ suite('compile', () => {
   });
 });
 
-suite('wantedImports', () => {
-  test('lists every exported service port, own and remote, sorted', () => {
-    assert.deepEqual(wantedImports(view(exported(1, 1, 81)), localWeb(true)), ['shop/web:80', 'shop/web:81']);
-    assert.deepEqual(wantedImports(view(undefined), localWeb(false)), []);
+suite('wantedPorts', () => {
+  test('every exported port of a service, own and remote; none when nobody exports it', () => {
+    const seen = view(exported(1, 1, 81)).services.get(web);
+    assert.deepEqual([...wantedPorts(seen, localWeb(true).services.get(web))].sort(), [80, 81]);
+    assert.deepEqual(wantedPorts(view(undefined).services.get(web), localWeb(false).services.get(web)), []);
   });
 });

@@ -3,7 +3,8 @@ import { type ClusterRecord, type ExportRecord, exportKey, type RecordKey } from
 
 /**
  * The export records of a cluster's own services. `previous`: its records as last published, from which an export takes
- * the time of its first publication, so that a restart does not make it the youngest. `now`: wall clock in ms.
+ * the time of its first publication, so that a restart does not make it the youngest. `now`: wall clock in ms. A
+ * service that is the same object as in an earlier call gives the same record object.
  */
 export function planExports(
   local: LocalServices,
@@ -15,9 +16,20 @@ export function planExports(
     if (!service.exported) continue;
     const key = exportKey(service.key);
     const before = previous.get(key);
-    planned.set(key, exportOf(service, before?.kind === 'export' ? before.createdAt : now));
+    planned.set(key, sharedExport(service, before?.kind === 'export' ? before.createdAt : now));
   }
   return planned;
+}
+
+/** Only a memory: unchanged services need not be encoded again to be found unchanged. */
+const records = new WeakMap<LocalService, ExportRecord>();
+
+function sharedExport(service: LocalService, createdAt: number): ExportRecord {
+  const known = records.get(service);
+  if (known?.createdAt === createdAt) return known;
+  const record = exportOf(service, createdAt);
+  records.set(service, record);
+  return record;
 }
 
 function exportOf(service: LocalService, createdAt: number): ExportRecord {

@@ -7,9 +7,12 @@ import { ensurePrivateDir } from '../../runtime/io/files.ts';
 import { sleep } from '../../runtime/sleep.ts';
 
 export interface StateLockOptions {
-  readonly stateDir: string;
+  /** 0700; made if it is not there. */
+  readonly directory: string;
+  /** Of the lock file in it. */
+  readonly name: string;
   readonly clock: Clock;
-  /** Time between two attempts in ms. Default 250. */
+  /** Time between two attempts in ms. Default 100. */
   readonly retryMs?: number;
   /** Called once when the lock turns out to be another's, so that the wait can be explained. */
   readonly onWait?: () => void;
@@ -18,14 +21,19 @@ export interface StateLockOptions {
 /** SQLITE_BUSY: somebody else holds the lock. */
 const busy = 5;
 
+/** For a replica that has no other: leads at once, and until it ends. */
+export const alone: LeaderElector = {
+  acquire: async () => ({ lost: new AbortController().signal, release: async () => undefined }),
+};
+
 /**
- * Leads whoever holds an exclusive lock on the state directory. SQLite takes it from the kernel, which gives it back
+ * Leads whoever holds an exclusive lock on a file that all replicas see on this machine. SQLite takes it from the kernel, which gives it back
  * when the process ends in whatever way; Node itself has no file locks.
  */
 export function createStateLock(options: StateLockOptions): LeaderElector {
   return {
     async acquire(signal: AbortSignal): Promise<Leadership> {
-      await ensurePrivateDir(options.stateDir);
+      await ensurePrivateDir(options.directory);
       const database = await lock(options, signal);
       const lost = new AbortController();
       return {
@@ -41,7 +49,7 @@ export function createStateLock(options: StateLockOptions): LeaderElector {
 }
 
 async function lock(options: StateLockOptions, signal: AbortSignal): Promise<DatabaseSync> {
-  const path = join(options.stateDir, 'lock');
+  const path = join(options.directory, options.name);
   let waiting = false;
   for (;;) {
     if (signal.aborted) throw IsthmusError.from(signal.reason, 'cancelled');
@@ -49,7 +57,7 @@ async function lock(options: StateLockOptions, signal: AbortSignal): Promise<Dat
     if (database) return database;
     if (!waiting) options.onWait?.();
     waiting = true;
-    await sleep(options.clock, options.retryMs ?? 250, signal);
+    await sleep(options.clock, options.retryMs ?? 100, signal);
   }
 }
 

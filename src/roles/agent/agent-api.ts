@@ -1,19 +1,22 @@
 import type { AgentApi } from '../../admin/agent-api.ts';
 import type { AgentConfig } from '../../config/agent.ts';
+import type { FederationEvent } from '../../federation/event-list.ts';
 import { IsthmusError } from '../../model/error.ts';
 import type { Clock } from '../../model/ports/clock.ts';
-import type { AgentStatus, DependencyStatus } from '../../model/status.ts';
+import type { AgentStatus, DependencyStatus, EventRow } from '../../model/status.ts';
 import type { BundleReport } from '../../model/trust-report.ts';
 import type { Freshness } from '../../model/view.ts';
 import { formatHostPort } from '../../model/address.ts';
 import { bundleDetail, bundleRow } from '../../trust/bundle/describe.ts';
 import type { BundleStore } from '../../trust/io/bundle-store.ts';
 import { version } from '../version.ts';
+import { leave } from './leave.ts';
 import type { RunningAgent } from './running.ts';
 import { explain } from './status/explain.ts';
 import type { AgentFacts } from './status/facts.ts';
 import { clusterRows, gatewayRows, linkRows } from './status/members.ts';
 import { serviceDetail, serviceRows } from './status/services.ts';
+import { trustStatus } from './status/trust.ts';
 
 export interface AgentApiContext {
   readonly config: AgentConfig;
@@ -25,6 +28,8 @@ export interface AgentApiContext {
   readonly running: () => RunningAgent | undefined;
   /** What the start still waits for; undefined once it runs. */
   readonly waitingFor: () => string | undefined;
+  /** The cluster has left the federation: the agent is to stop. */
+  readonly onLeft: () => void;
 }
 
 /** Answers of the admin API, at any phase of an agent's life. */
@@ -49,10 +54,33 @@ export function createAgentApi(context: AgentApiContext): AgentApi {
       }
       return explain(facts(), { service, port });
     },
+    trustStatus() {
+      const agent = running();
+      if (!agent)
+        throw new IsthmusError('unavailable', `There is no identity yet: waiting for ${context.waitingFor()}`);
+      const { ca, acknowledgements, reader } = agent;
+      const partitions = reader.partitions.current;
+      return trustStatus({ ca, acknowledgements, partitions, now: clock.now(), monotonic: clock.monotonic() });
+    },
     bundles: () => bundleReport(running()?.bundles),
     bundle(domain) {
       const bundle = running()?.bundles.bundles.current.get(domain);
       return bundle && bundleDetail(bundle);
+    },
+    events: () => eventRows(running()?.events.list() ?? [], clock.now()),
+    acceptHeld(cluster) {
+      const agent = required(context);
+      if (cluster !== config.cluster) return { cluster, exports: agent.reader.acceptHeld(cluster) };
+      const publisher = agent.publisher();
+      if (publisher) return { cluster, exports: publisher.acceptHeld() };
+      throw new IsthmusError('unavailable', 'This replica does not lead, so it holds nothing back', {
+        hint: 'Ask the replica that leads: isthmus status tells',
+      });
+    },
+    async leave(request) {
+      const report = await leave(required(context), request, clock);
+      context.onLeft();
+      return report;
     },
     issueGatewayToken({ gateway, ttlMs }) {
       const agent = running();
@@ -64,6 +92,20 @@ export function createAgentApi(context: AgentApiContext): AgentApi {
       });
     },
   };
+}
+
+function required({ running, waitingFor: waits }: AgentApiContext): RunningAgent {
+  const agent = running();
+  if (agent) return agent;
+  throw new IsthmusError('unavailable', `The agent is not up: waiting for ${waits() ?? 'its start'}`);
+}
+
+function eventRows(events: readonly FederationEvent[], now: number): readonly EventRow[] {
+  return events.map(({ cluster, kind, detail, count, firstAt, at }) => ({
+    ...{ cluster, kind, detail, count },
+    firstAgoMs: Math.max(0, now - firstAt),
+    agoMs: Math.max(0, now - at),
+  }));
 }
 
 function bundleReport(store: BundleStore | undefined): BundleReport {
@@ -105,7 +147,7 @@ function agentStatus(context: AgentApiContext): AgentStatus {
     cluster: config.cluster,
     ...(agent && { federationDomain: agent.ca.federationDomain }),
     replica: config.replica,
-    leader: agent !== undefined,
+    leader: agent?.publisher() !== undefined,
     version,
     uptimeMs: clock.monotonic() - context.startedAt,
     hub,
@@ -164,18 +206,23 @@ function identityStatus(agent: RunningAgent | undefined, now: number): AgentStat
 }
 
 function publisherStatus(agent: RunningAgent | undefined, now: number): AgentStatus['publisher'] {
-  const status = agent?.publisher.status.current;
-  if (!status) return { pending: true };
+  const status = agent?.publisher()?.status.current;
+  // A standby has nothing to write.
+  if (!status) return { pending: agent === undefined };
   const problems = [
     ...(status.state === 'superseded' ? ['a newer writer of this cluster was seen; this one has stopped'] : []),
     ...(status.lastError !== undefined ? [status.lastError] : []),
     ...[...status.refused].map(([key, why]) => `${key}: ${why}`),
+    ...(status.heldBack.size > 0
+      ? [`${status.heldBack.size} exports would go at once; they stay until 'isthmus hub accept' confirms it`]
+      : []),
   ];
   return {
     ...(status.epoch > 0 && { epoch: status.epoch, revision: status.revision }),
     pending: !status.settled,
     ...(status.state === 'publishing' && { committedAgoMs: Math.max(0, now - status.since) }),
     ...(problems.length > 0 && { problem: problems.join('; ') }),
+    ...(status.heldBack.size > 0 && { heldBack: status.heldBack.size }),
   };
 }
 
@@ -189,11 +236,23 @@ function waitingFor(context: AgentApiContext, agent: RunningAgent | undefined, h
   if (!agent) return [context.waitingFor() ?? 'its start'];
   const waits: string[] = [];
   if (!agent.ca.trust.current) waits.push('the roster of the authority');
+  if (!agent.ca.agentSvid.current)
+    waits.push(`an identity of its own: ${ownIdentityProblem(agent, context.clock.now())}`);
   if (!hub.connected) waits.push(`the hub ${hub.name}${hub.lastError === undefined ? '' : `: ${hub.lastError}`}`);
-  const { state, waitingFor: publisherWaits } = agent.publisher.status.current;
-  if (state === 'waiting') waits.push(publisherWaits ?? 'a first write to the hub');
+  const writer = agent.publisher()?.status.current;
+  if (writer?.state === 'waiting') waits.push(writer.waitingFor ?? 'a first write to the hub');
+  if (!writer && !agent.mesh.table.current) waits.push('the leading replica to be heard of');
   if (!agent.source.current.synced) waits.push('the first health check of its services');
   return waits;
+}
+
+function ownIdentityProblem({ ca }: RunningAgent, now: number): string {
+  const { intermediateNotAfter, renewalProblem } = ca.status();
+  const expired = intermediateNotAfter <= now;
+  const end = `its intermediate expired at ${new Date(intermediateNotAfter).toISOString()}`;
+  return (
+    [...(expired ? [end] : []), ...(renewalProblem === undefined ? [] : [renewalProblem])].join('; ') || 'none yet'
+  );
 }
 
 function warnings(agent: RunningAgent | undefined, authority: AgentStatus['authority']): string[] {
@@ -205,11 +264,18 @@ function warnings(agent: RunningAgent | undefined, authority: AgentStatus['autho
   if (agent.gateways.gateways.current.size === 0) found.push('no gateway is connected: nothing is carried');
   const { renewalProblem } = agent.ca.status();
   if (renewalProblem !== undefined) found.push(`the intermediate could not be renewed: ${renewalProblem}`);
-  for (const refusal of agent.reader.refusals()) {
-    found.push(`${refusal.cluster}: ${refusal.reason}, ${refusal.count} times: ${refusal.detail}`);
+  for (const [cluster, { problem }] of agent.reader.partitions.current) {
+    if (problem !== undefined) found.push(`${cluster}: ${problem}`);
   }
-  if (agent.importPorts.exhausted.length > 0) {
-    found.push(`no import port left for ${agent.importPorts.exhausted.join(', ')}: widen importPorts`);
+  const { exhausted } = agent.importPorts;
+  if (exhausted.size > 0) {
+    found.push(`no import port left for ${someOf(exhausted)}: widen importPorts`);
   }
   return found;
+}
+
+/** Names of a warning: the first few, and how many more. */
+function someOf(names: ReadonlySet<string>): string {
+  const shown = [...names].slice(0, 5).join(', ');
+  return names.size > 5 ? `${shown} and ${names.size - 5} more` : shown;
 }

@@ -1,9 +1,11 @@
+import { type FileHandle, open as openFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { IsthmusError } from '../../model/error.ts';
+import { messageOf } from '../../model/error.ts';
 import { isPort } from '../../model/names.ts';
+import type { Clock } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
-import { allocateImportPorts, type ImportPortRange } from '../../policy/import-ports.ts';
+import { type HeldPort, type ImportPortRange, PortBook, type PortChanges } from '../../policy/import-ports.ts';
 import { readFileIfPresent, writeFileDurably } from '../../runtime/io/files.ts';
 
 export interface ImportPortsOptions {
@@ -13,96 +15,143 @@ export interface ImportPortsOptions {
   readonly range: ImportPortRange;
   /** `<namespace>/<name>:<service port>` → port. */
   readonly fixed: ReadonlyMap<string, number>;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
+/** Ports probed at once. */
+const parallelProbes = 64;
+
 /**
- * The gateway ports of imported services. Written to disk before anybody sees them, so that a service keeps its port
- * over restarts.
+ * The gateway ports of imported services, in a journal that is written before anybody sees them, so that a service
+ * keeps its port over restarts. The journal is not synced for each line: it outlives every death of the process, and
+ * the death of the machine costs at most the addresses of the last moment's new services.
  */
 export class ImportPorts {
   readonly #options: ImportPortsOptions;
-  readonly #path: string;
-  readonly #busy = new Set<number>();
-  #held: ReadonlyMap<string, number>;
-  #exhausted: readonly string[] = [];
+  readonly #book: PortBook;
+  readonly #journal: FileHandle;
+  #exhausting = false;
 
-  private constructor(options: ImportPortsOptions, path: string, held: ReadonlyMap<string, number>) {
+  private constructor(options: ImportPortsOptions, book: PortBook, journal: FileHandle) {
     this.#options = options;
-    this.#path = path;
-    this.#held = held;
+    this.#book = book;
+    this.#journal = journal;
   }
 
   static async open(options: ImportPortsOptions): Promise<ImportPorts> {
-    const path = join(options.stateDir, 'import-ports.json');
-    const bytes = await readFileIfPresent(path);
-    return new ImportPorts(options, path, bytes ? parse(path, bytes) : new Map());
+    const { stateDir, range, fixed, log } = options;
+    const path = join(stateDir, 'import-ports.journal');
+    const held = replay(await readFileIfPresent(path), path, log);
+    // A journal that was replayed is written anew, without what was overwritten since.
+    await writeFileDurably(path, linesOf(held));
+    return new ImportPorts(options, new PortBook({ range, fixed, held }), await openFile(path, 'a'));
   }
 
+  /** Import key → port, also of imports that nobody wants at the moment. */
   get current(): ReadonlyMap<string, number> {
-    return this.#held;
+    return this.#book.ports;
   }
 
-  /** Service ports for which the range has no port left. */
-  get exhausted(): readonly string[] {
-    return this.#exhausted;
+  /** Import keys for which the range has no port left. */
+  get exhausted(): ReadonlySet<string> {
+    return this.#book.exhausted;
   }
 
-  /** Sees to it that every wanted service port has a port that this machine lets us use. */
-  async ensure(wanted: readonly string[]): Promise<ReadonlyMap<string, number>> {
-    const { fixed, range } = this.#options;
-    const before = this.#held;
-    for (;;) {
-      const { ports, exhausted } = allocateImportPorts({
-        wanted,
-        held: before,
-        fixed,
-        range,
-        usable: (port) => !this.#busy.has(port),
-      });
-      const fresh = [...ports].filter(([key, port]) => before.get(key) !== port && !fixed.has(key));
-      const busy = await filterBusy(
-        this.#options.host,
-        fresh.map(([, port]) => port),
+  /** Says which import keys are wanted from now on, and which no more. */
+  async want(wishes: ReadonlyMap<string, boolean>): Promise<void> {
+    if (wishes.size === 0) return;
+    const { clock } = this.#options;
+    let changes = this.#book.want(wishes, clock.now());
+    const known = new Set<string>();
+    for (let refused = await this.#refused(changes, known); refused.length > 0; ) {
+      changes = new Map(changes);
+      const again = new Map<string, HeldPort | undefined>();
+      for (const key of refused) for (const [each, held] of this.#book.refuse(key, clock.now())) again.set(each, held);
+      changes = new Map([...changes, ...again]);
+      refused = await this.#refused(again, known);
+    }
+    await this.#write(changes);
+    this.#tellExhausted();
+  }
+
+  /** Takes over what the leading replica gave out. */
+  async adopt(ports: Iterable<readonly [string, number]>): Promise<void> {
+    await this.#write(this.#book.adopt(ports));
+  }
+
+  async close(): Promise<void> {
+    await this.#journal.close();
+  }
+
+  /** Keys among `changes` whose new port something else uses. */
+  async #refused(changes: PortChanges, known: Set<string>): Promise<readonly string[]> {
+    const { fixed, host } = this.#options;
+    const fresh = [...changes].filter(([key, held]) => held && held.freedAt === undefined && !fixed.has(key));
+    const refused: string[] = [];
+    for (let from = 0; from < fresh.length; from += parallelProbes) {
+      const part = fresh.slice(from, from + parallelProbes);
+      const free = await Promise.all(part.map(([, held]) => isFree(host, held?.port ?? 0)));
+      part.forEach(([key], index) => !free[index] && refused.push(key));
+    }
+    for (const key of refused) known.add(key);
+    return refused;
+  }
+
+  async #write(changes: PortChanges): Promise<void> {
+    if (changes.size === 0) return;
+    try {
+      await this.#journal.appendFile(linesOf(changes));
+    } catch (thrown) {
+      this.#options.log.warn(
+        { reason: messageOf(thrown) },
+        'import ports cannot be written; they hold until a restart',
       );
-      if (busy.length > 0) {
-        for (const port of busy) this.#busy.add(port);
-        continue;
-      }
-      this.#noteExhausted(exhausted, range);
-      if (!sameMap(ports, before)) await writeFileDurably(this.#path, JSON.stringify(Object.fromEntries(ports)));
-      this.#held = ports;
-      return ports;
     }
   }
 
-  #noteExhausted(exhausted: readonly string[], range: ImportPortRange): void {
-    if (exhausted.length > 0 && this.#exhausted.length === 0) {
-      this.#options.log.warn({ exhausted, ...range }, 'no import port left for some services: widen importPorts');
+  #tellExhausted(): void {
+    const { size } = this.#book.exhausted;
+    if (size > 0 && !this.#exhausting) {
+      const { from, to } = this.#options.range;
+      const [first] = this.#book.exhausted;
+      this.#options.log.warn({ from, to, first, services: size }, 'no import port left: widen importPorts');
     }
-    this.#exhausted = exhausted;
+    this.#exhausting = size > 0;
   }
 }
 
-function parse(path: string, bytes: Buffer): ReadonlyMap<string, number> {
-  let value: unknown;
+/** Each entry a line of its own, begun rather than ended with its newline: a torn one harms no other. */
+function linesOf(changes: PortChanges): string {
+  let lines = '';
+  for (const [key, held] of changes) lines += `\n${JSON.stringify({ key, ...held })}`;
+  return lines;
+}
+
+function replay(bytes: Buffer | undefined, path: string, log: Log): ReadonlyMap<string, HeldPort> {
+  const held = new Map<string, HeldPort>();
+  let bad = 0;
+  for (const line of bytes?.toString('utf8').split('\n') ?? []) {
+    if (line === '') continue;
+    const entry = parseLine(line);
+    if (!entry) bad += 1;
+    else if (entry.held) held.set(entry.key, entry.held);
+    else held.delete(entry.key);
+  }
+  if (bad > 0) log.warn({ path, lines: bad }, 'damaged lines in the journal of import ports; the others count');
+  return held;
+}
+
+function parseLine(line: string): { readonly key: string; readonly held: HeldPort | undefined } | undefined {
   try {
-    value = JSON.parse(bytes.toString('utf8'));
-  } catch (cause) {
-    throw new IsthmusError('corrupt', `${path} is not JSON`, { cause, hint: 'Restore it, or remove it to start over' });
+    const { key, port, freedAt } = JSON.parse(line) as Record<string, unknown>;
+    if (typeof key !== 'string') return undefined;
+    if (port === undefined) return { key, held: undefined };
+    if (!isPort(port)) return undefined;
+    return { key, held: { port, ...(typeof freedAt === 'number' && { freedAt }) } };
+  } catch {
+    return undefined;
   }
-  const entries = typeof value === 'object' && value !== null ? Object.entries(value) : [];
-  return new Map(entries.filter((entry): entry is [string, number] => isPort(entry[1])));
-}
-
-function sameMap(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
-  return a.size === b.size && [...a].every(([key, port]) => b.get(key) === port);
-}
-
-async function filterBusy(host: string, ports: readonly number[]): Promise<number[]> {
-  const busy: number[] = [];
-  for (const port of ports) if (!(await isFree(host, port))) busy.push(port);
-  return busy;
 }
 
 /** Whether `port` can be bound on `host` at this moment. */

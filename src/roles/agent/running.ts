@@ -1,14 +1,18 @@
 import type { Server } from '@grpc/grpc-js';
 import type { AgentConfig } from '../../config/agent.ts';
+import { AgeBook } from '../../federation/io/age-book.ts';
 import { type ConfigServer, createConfigServer } from '../../federation/io/config-server.ts';
 import { type Publisher, startPublisher } from '../../federation/io/publisher.ts';
 import { type Reader, startReader } from '../../federation/io/reader.ts';
 import { startRosterReader } from '../../federation/io/roster-reader.ts';
 import { createStaticSource, type StaticSource } from '../../federation/io/static-source.ts';
+import { EventList } from '../../federation/event-list.ts';
+import { IsthmusError } from '../../model/error.ts';
 import { roleOf, trustDomainOf } from '../../model/identity.ts';
 import type { ReplicaName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { Hub } from '../../model/ports/hub.ts';
+import type { LeaderElector } from '../../model/ports/leader-elector.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { loadService } from '../../runtime/io/grpc.ts';
 import type { GrpcListener, PeerCall } from '../../runtime/io/grpc-server.ts';
@@ -16,10 +20,17 @@ import { gatewayIdentityService } from '../../trust/io/authority-api.ts';
 import type { VerifiedPeer } from '../../trust/io/call-identity.ts';
 import { type BundleStore, openBundleStore } from '../../trust/io/bundle-store.ts';
 import type { ClusterCa } from '../../trust/io/cluster-ca.ts';
+import { isPresent, waitFor, Watchable } from '../../runtime/watchable.ts';
+import { startSelfCheck } from '../../trust/io/self-check.ts';
 import { Started } from '../shutdown.ts';
+import { Acknowledgements } from './acknowledgements.ts';
 import { ImportPorts } from './import-ports.ts';
+import { Announcer } from './announcer.ts';
+import { importRecords } from './imports.ts';
+import { Leading } from './leading.ts';
 import { Mesh } from './mesh.ts';
 import { TargetRates } from './status/rates.ts';
+import { serveWorkloads } from './workloads.ts';
 
 export interface RunningContext {
   readonly config: AgentConfig;
@@ -28,6 +39,14 @@ export interface RunningContext {
   /** The services are added here; it listens already. */
   readonly server: Server;
   readonly listener: () => GrpcListener<VerifiedPeer | undefined> | undefined;
+  /** Decides which replica writes. */
+  readonly elector: LeaderElector;
+  /** Resolves when another replica turns out to lead. */
+  readonly standingBy: Promise<void>;
+  /** Standing for election failed for good, later than at the start. */
+  readonly onFailure: (thrown: unknown) => void;
+  /** The replica that led has taken the cluster out of the federation: this one is to stop too. */
+  readonly onLeft: () => void;
   /** Where gateways listen for imports. */
   readonly importHost: string;
   readonly clock: Clock;
@@ -37,7 +56,12 @@ export interface RunningContext {
 /** All parts of an agent that need its identity. */
 export interface RunningAgent {
   readonly ca: ClusterCa;
-  readonly publisher: Publisher;
+  /** Undefined: another replica leads. */
+  readonly publisher: () => Publisher | undefined;
+  /** Undefined: another replica leads. */
+  readonly announcer: () => Announcer | undefined;
+  /** What happened to partitions of the hub. */
+  readonly events: EventList;
   readonly reader: Reader;
   readonly bundles: BundleStore;
   readonly source: StaticSource;
@@ -45,6 +69,7 @@ export interface RunningAgent {
   readonly mesh: Mesh;
   readonly gateways: ConfigServer;
   readonly rates: TargetRates;
+  readonly acknowledgements: Acknowledgements;
   close(): Promise<void>;
 }
 
@@ -53,29 +78,21 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
   const { config, ca, hub, clock, log } = context;
   const { stateDir, timings } = config;
   const started = new Started(log);
+  const standsBy = new Watchable(true);
+  const events = new EventList();
   try {
-    const publisher = await startPublisher({
-      hub,
-      cluster: ca.cluster,
-      trustDomain: ca.trustDomain,
-      sealer: ca.sealer,
-      verifier: ca.sealVerifier,
-      stateDir,
-      clock,
-      log,
-      leaseMs: timings.leaseMs,
-    });
-    started.add('publisher', () => publisher.close());
     const reader = await startReader({
       hub,
       self: ca.cluster,
+      readsSelf: standsBy,
       trust: ca.trust,
       verifier: ca.sealVerifier,
       stateDir,
       clock,
       log,
       pollMs: timings.pollMs,
-      liveness: { suspectMs: timings.suspectMs, deadMs: timings.deadMs },
+      liveness: { suspectMs: timings.suspectMs, deadMs: timings.deadMs, recoverMs: timings.recoverMs },
+      onEvent: (cluster, kind, detail) => events.add({ cluster, kind, detail }, clock.now()),
     });
     started.add('reader', () => reader.close());
     const bundles = await openBundleStore({
@@ -105,32 +122,144 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
       host: context.importHost,
       range: config.importPorts,
       fixed: config.importPorts.fixed,
+      clock,
       log,
     });
+    started.add('import ports', () => importPorts.close());
+    const ages = await AgeBook.open({ stateDir, clock, log });
+    started.add('ages', () => ages.close());
     const { failover, ...traffic } = config.policy;
     const mesh = new Mesh({
       self: ca.cluster,
       trust: ca.trust,
-      reader,
-      publisher,
+      partitions: reader.partitions,
+      ages,
       source,
       importPorts,
       failover,
       traffic,
-      clock,
-      onError: (thrown) => log.error({ err: thrown }, 'cannot compile the routes'),
+      log,
     });
     started.add('mesh', () => mesh.close());
     mesh.start();
     const gateways = serveGateways(context, mesh);
     started.add('config server', () => gateways.close());
     const rates = followReports(gateways, clock, started);
-    mesh.follow(gateways.gateways);
-    return { ca, publisher, reader, bundles, source, importPorts, mesh, gateways, rates, close: () => started.end() };
+    const acknowledgements = startAcknowledgements(context, { reader, gateways });
+    started.add('acknowledgements', () => acknowledgements.close());
+    const peerOf = (call: PeerCall): VerifiedPeer | undefined => context.listener()?.peerOf(call);
+    const workloads = await serveWorkloads({ config, ca, server: context.server, peerOf, clock, log });
+    started.add('workloads', () => workloads.close());
+    const leading = new Leading<LeadingPart>({
+      elector: context.elector,
+      begin: () => lead(context, { mesh, source, gateways, importPorts, acknowledgements, reader, events, standsBy }),
+      end: async (part) => {
+        part.endAcks();
+        part.announcer.close();
+        mesh.lead(undefined);
+        standsBy.set(true);
+        await part.publisher.close();
+      },
+      log,
+    });
+    started.add('leadership', () => leading.close());
+    const failed = leading.start();
+    failed.catch((thrown: unknown) => context.onFailure(thrown));
+    await Promise.race([failed, waitFor(leading.part, isPresent), context.standingBy]);
+    const publisher = (): Publisher | undefined => leading.part.current?.publisher;
+    const announcer = (): Announcer | undefined => leading.part.current?.announcer;
+    return {
+      ca,
+      publisher,
+      announcer,
+      events,
+      reader,
+      bundles,
+      source,
+      importPorts,
+      mesh,
+      gateways,
+      rates,
+      acknowledgements,
+      close: () => started.end(),
+    };
   } catch (thrown) {
     await started.end();
     throw thrown;
   }
+}
+
+/** What only the leading replica runs. */
+interface LeadingPart {
+  readonly publisher: Publisher;
+  readonly announcer: Announcer;
+  readonly endAcks: () => void;
+}
+
+interface LeadingContext
+  extends Pick<
+    RunningAgent,
+    'mesh' | 'source' | 'gateways' | 'importPorts' | 'acknowledgements' | 'reader' | 'events'
+  > {
+  readonly standsBy: Watchable<boolean>;
+}
+
+async function lead(
+  { config, ca, hub, onLeft, clock, log }: RunningContext,
+  { mesh, source, gateways, importPorts, acknowledgements, reader, events, standsBy }: LeadingContext,
+): Promise<LeadingPart> {
+  if (reader.partitions.current.get(ca.cluster)?.left) {
+    onLeft();
+    throw new IsthmusError('cancelled', `The replica that led has taken ${ca.cluster} out of the federation`);
+  }
+  const publisher = await startPublisher({
+    hub,
+    cluster: ca.cluster,
+    trustDomain: ca.trustDomain,
+    sealer: ca.sealer,
+    verifier: ca.sealVerifier,
+    stateDir: config.stateDir,
+    clock,
+    log,
+    leaseMs: config.timings.leaseMs,
+    onEvent: (kind, detail) => events.add({ cluster: ca.cluster, kind, detail }, clock.now()),
+  });
+  const announcer = new Announcer({
+    publisher,
+    source,
+    gateways: gateways.gateways,
+    before: mesh.own,
+    // Only replicas with state directories of their own have to be told; everybody else would have to read it too.
+    more: () => [
+      ...(config.leaderLock === undefined ? [] : importRecords(importPorts.current)),
+      ...acknowledgements.records.current,
+    ],
+    clock,
+  });
+  mesh.lead(publisher.own);
+  standsBy.set(false);
+  announcer.start();
+  const endAcks = acknowledgements.records.subscribe(() => announcer.announce());
+  return { publisher, announcer, endAcks };
+}
+
+function startAcknowledgements(
+  { config, ca, listener, clock, log }: RunningContext,
+  { reader, gateways }: Pick<RunningAgent, 'reader' | 'gateways'>,
+): Acknowledgements {
+  const selfCheck = startSelfCheck({
+    listener: () => {
+      const port = listener()?.port;
+      return port === undefined ? undefined : { host: config.listen.grpc.host, port };
+    },
+    material: ca.listenerMaterial,
+    trust: ca.trust,
+    verifier: ca.peerVerifier,
+    clock,
+    log,
+  });
+  const { partitions } = reader;
+  return new Acknowledgements({ ca, selfCheck, gateways: gateways.gateways, partitions, clock });
 }
 
 function serveGateways({ ca, server, listener, clock, log }: RunningContext, mesh: Mesh): ConfigServer {
