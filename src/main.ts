@@ -38,6 +38,7 @@ const world: World = {
   initAuthority: async (options, io) => (await import('./roles/authority-init.ts')).runAuthorityInit(options, io),
   join: async (options, io) => (await import('./roles/join.ts')).runJoin(options, io),
   trust: async () => (await import('./roles/trust-tools.ts')).trustTools,
+  hub: async () => (await import('./roles/hub-tools.ts')).hubTools,
 };
 
 // A reader that has seen enough (`| head`) is no failure.

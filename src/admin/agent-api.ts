@@ -13,15 +13,18 @@ import {
   type AgentStatus,
   adminPaths,
   type ClusterRow,
+  type EventRow,
   type Explanation,
   type GatewayRow,
+  type HubAccepted,
   type IssuedToken,
+  type LeaveReport,
   type LinkRow,
   type ServiceDetail,
   type ServiceRow,
 } from '../model/status.ts';
-import type { BundleDetail, BundleReport } from '../model/trust-report.ts';
-import { bodyOf, durationField, textField } from './body.ts';
+import type { BundleDetail, BundleReport, TrustStatus } from '../model/trust-report.ts';
+import { bodyOf, durationField, type Fields, textField } from './body.ts';
 import { get, post, type Routes } from './routes.ts';
 
 /** What an agent answers. Each function gives the state of that moment. */
@@ -35,11 +38,19 @@ export interface AgentApi {
   gateways(): readonly GatewayRow[];
   /** `from` undefined = the agent's own cluster. */
   explain(request: ExplainRequest): Explanation | Promise<Explanation>;
+  /** @throws IsthmusError `unavailable` before there is an identity */
+  trustStatus(): TrustStatus;
   /** Bundles of all trust domains, as the authority sealed them. */
   bundles(): BundleReport;
   /** Undefined: there is none of this trust domain. */
   bundle(domain: TrustDomain): BundleDetail | undefined;
   issueGatewayToken(request: GatewayTokenRequest): IssuedToken | Promise<IssuedToken>;
+  /** The last of them, oldest first. */
+  events(): readonly EventRow[];
+  /** Somebody says that the deletions held back of this cluster are meant. */
+  acceptHeld(cluster: ClusterName): HubAccepted;
+  /** Withdraws everything, says good-bye, and stops the agent once it has answered. */
+  leave(request: LeaveRequest): Promise<LeaveReport>;
 }
 
 export interface ExplainRequest {
@@ -52,6 +63,13 @@ export interface GatewayTokenRequest {
   readonly gateway: ReplicaName;
   /** Undefined = the issuer's default. */
   readonly ttlMs: number | undefined;
+}
+
+export interface LeaveRequest {
+  /** How long gateways go on after the exports were withdrawn; undefined = the agent's default. */
+  readonly graceMs: number | undefined;
+  /** Leave even if nobody can be told. */
+  readonly force: boolean;
 }
 
 /** The agent's admin API. */
@@ -71,6 +89,7 @@ export function agentRoutes(api: AgentApi): Routes {
     }),
     get(adminPaths.gateways, () => api.gateways()),
     get(adminPaths.explain, ({ query }) => api.explain(parseExplain(query))),
+    get(adminPaths.trustStatus, () => api.trustStatus()),
     get(adminPaths.bundles, () => api.bundles()),
     get(`${adminPaths.bundles}/:domain`, ({ params }) => {
       const domain = parseTrustDomain(params['domain'] ?? '');
@@ -80,6 +99,14 @@ export function agentRoutes(api: AgentApi): Routes {
         hint: `'isthmus trust bundle show' lists what there is`,
       });
     }),
+    get(adminPaths.events, () => api.events()),
+    post(adminPaths.hubAccept, ({ body }) =>
+      api.acceptHeld(parseClusterName(textField(bodyOf(body, ['cluster']), 'cluster'))),
+    ),
+    post(adminPaths.leave, ({ body }) => {
+      const given = bodyOf(body, ['graceMs', 'force']);
+      return api.leave({ graceMs: graceField(given), force: given['force'] === true });
+    }),
     post(adminPaths.tokens, ({ body }) => {
       const given = bodyOf(body, ['gateway', 'ttlMs']);
       return api.issueGatewayToken({
@@ -88,6 +115,14 @@ export function agentRoutes(api: AgentApi): Routes {
       });
     }),
   ];
+}
+
+const maxGraceMs = 600_000;
+
+function graceField({ graceMs }: Fields): number | undefined {
+  if (graceMs === undefined) return undefined;
+  if (typeof graceMs === 'number' && graceMs >= 0 && graceMs <= maxGraceMs) return graceMs;
+  throw new IsthmusError('invalid', `graceMs must be 0 to ${maxGraceMs}: current value is ${JSON.stringify(graceMs)}`);
 }
 
 function parseExplain(query: Readonly<Record<string, string>>): ExplainRequest {

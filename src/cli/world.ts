@@ -1,3 +1,4 @@
+import type { HubTools } from './hub-tools.ts';
 import type { DemoOptions, InitOptions, JoinOptions, RoleIo } from './role-io.ts';
 import type { TrustTools } from './trust-tools.ts';
 
@@ -49,4 +50,6 @@ export interface World {
   join(options: JoinOptions, io: RoleIo): Promise<number>;
   /** What the trust verbs do by themselves. */
   trust(): Promise<TrustTools>;
+  /** What the hub verbs do by themselves. */
+  hub(): Promise<HubTools>;
 }

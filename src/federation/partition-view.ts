@@ -13,6 +13,8 @@ export interface PartitionView {
   readonly heardAt: number | undefined;
   /** Why the newest data in the hub is not applied, or which records of it are not; for people. */
   readonly problem?: string;
+  /** It said good-bye while this process listened. */
+  readonly left?: true;
   /** What was put right in `records`. */
   readonly notices?: readonly ExportNotice[];
 }

@@ -3,7 +3,7 @@ import type { HubConfig } from '../config/hub.ts';
 import { readConfiguredSecret } from '../config/io/load.ts';
 import { blame, type ConfigSource } from '../config/source.ts';
 import { createEmbeddedHub } from '../federation/io/embedded-hub.ts';
-import { openRedisHub } from '../federation/io/redis-hub/open-redis-hub.ts';
+import { openRedisHub, type RedisHubOptions } from '../federation/io/redis-hub/open-redis-hub.ts';
 import type { Clock } from '../model/ports/clock.ts';
 import type { Hub } from '../model/ports/hub.ts';
 import type { Log } from '../model/ports/log.ts';
@@ -15,8 +15,15 @@ export interface OpenHubContext {
 }
 
 /** The hub that a configuration names. @throws IsthmusError naming the value whose file cannot be read */
-export async function openHub(config: HubConfig, { source, clock, log }: OpenHubContext): Promise<Hub> {
-  if (config.url === 'memory') return createEmbeddedHub();
+export async function openHub(config: HubConfig, context: OpenHubContext): Promise<Hub> {
+  return config.url === 'memory' ? createEmbeddedHub() : openRedisHub(await redisOptions(config, context));
+}
+
+/** How to sign in to it. @throws IsthmusError naming the value whose file cannot be read */
+export async function redisOptions(
+  config: HubConfig,
+  { source, clock, log }: OpenHubContext,
+): Promise<RedisHubOptions> {
   const { url, prefix, username, passwordFile, caFile } = config;
   const password = passwordFile && (await readConfiguredSecret(passwordFile, source, 'hub.passwordFile'));
   let ca: Buffer | undefined;
@@ -25,7 +32,7 @@ export async function openHub(config: HubConfig, { source, clock, log }: OpenHub
   } catch (thrown) {
     throw blame(thrown, source, 'hub.caFile');
   }
-  return openRedisHub({
+  return {
     url,
     prefix,
     clock,
@@ -33,5 +40,5 @@ export async function openHub(config: HubConfig, { source, clock, log }: OpenHub
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
     ...(ca !== undefined && { ca }),
-  });
+  };
 }

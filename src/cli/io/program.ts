@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { IsthmusError } from '../../model/error.ts';
 import { describeError, exit, exitOf } from '../exit.ts';
 import type { World } from '../world.ts';
+import { addHub } from './verbs/hub.ts';
 import { addShows } from './verbs/look.ts';
 import { type Action, type Choose, examples } from './verbs/options.ts';
 import { addDemo, addRoles } from './verbs/run.ts';
@@ -57,6 +58,8 @@ function buildProgram(world: World, choose: Choose): Command {
   addShows(program, world, choose);
   program.commandsGroup('Trust:');
   addTrust(program, world, choose);
+  program.commandsGroup('Hub:');
+  addHub(program, world, choose);
   program.commandsGroup('More:');
   program
     .command('version')

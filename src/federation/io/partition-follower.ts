@@ -63,6 +63,8 @@ export class PartitionFollower {
   #headBytes: Uint8Array | undefined;
   #advancedAt: number | undefined;
   #left = false;
+  /** It was there when this process already listened. */
+  #sawLeave = false;
   #wasDead = false;
   #backSince: number | undefined;
   #heardAt: number | undefined;
@@ -93,6 +95,11 @@ export class PartitionFollower {
     return this.#left ? undefined : this.#advancedAt;
   }
 
+  /** It said good-bye. */
+  get hasLeft(): boolean {
+    return this.#left;
+  }
+
   /** Exports that stay because their owner buried so many at once. */
   get heldBack(): readonly RecordKey[] {
     return heldKeys(this.#state);
@@ -116,6 +123,7 @@ export class PartitionFollower {
       freshness: this.#freshness(around),
       heardAt: this.#heardAt,
       ...(problem !== undefined && { problem }),
+      ...(this.#sawLeave && { left: true }),
     };
     if (!this.#view || !sameView(this.#view, view)) this.#view = view;
     return this.#view;
@@ -175,7 +183,9 @@ export class PartitionFollower {
     const held = this.#lease;
     if (held && (epoch < held.epoch || (epoch === held.epoch && sequence <= held.sequence))) return;
     this.#lease = { epoch, sequence };
-    this.#left = lease.content.released === true;
+    const released = lease.content.released === true;
+    this.#sawLeave = released && (this.#sawLeave || this.#advancedAt !== undefined);
+    this.#left = released;
     this.#advanced();
   }
 
@@ -344,6 +354,7 @@ function sameView(a: PartitionView, b: PartitionView): boolean {
     a.revision === b.revision &&
     a.freshness === b.freshness &&
     a.heardAt === b.heardAt &&
-    a.problem === b.problem
+    a.problem === b.problem &&
+    a.left === b.left
   );
 }

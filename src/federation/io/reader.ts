@@ -112,6 +112,7 @@ interface Member {
   readonly retries: Backoff;
   /** Monotonic ms before which heads are not followed. */
   retryAt: number;
+  left: boolean;
 }
 
 class PartitionsReader implements Reader {
@@ -250,6 +251,7 @@ class PartitionsReader implements Reader {
       later: undefined,
       retries: new Backoff(patience, () => clock.random()),
       retryAt: 0,
+      left: false,
     });
     if (this.#hubUpSince !== undefined) this.#queue.add(cluster);
   }
@@ -342,11 +344,17 @@ class PartitionsReader implements Reader {
     for (const [index, member] of members.entries()) {
       const { follower } = member;
       await follower.considerLease(leases[index]);
+      if (follower.hasLeft !== member.left) this.#noteLeft(member);
       const promised = await follower.considerHead(heads[index]);
       if (!promised || clock.monotonic() < member.retryAt) continue;
       member.promised = promised;
       this.#queue.add(follower.cluster);
     }
+  }
+
+  #noteLeft(member: Member): void {
+    member.left = member.follower.hasLeft;
+    if (member.left) this.#event(member.follower.cluster, 'left', 'it said good-bye');
   }
 
   #hubAnswered(): void {

@@ -23,7 +23,7 @@ const gatewayReplica = parseReplicaName('gateway-0');
 
 /** Quick enough that a person sees cause and effect. */
 const demoHealthCheck = { intervalMs: 250, timeoutMs: 500 };
-const demoTimings = { leaseMs: 1000, suspectMs: 3000, deadMs: 9000, pollMs: 500 };
+const demoTimings = { leaseMs: 1000, suspectMs: 3000, deadMs: 9000, recoverMs: 2000, pollMs: 500 };
 
 export interface DemoClusterOptions {
   readonly name: ClusterName;
@@ -113,7 +113,10 @@ function agentConfig(options: DemoClusterOptions, tokenFile: string): AgentConfi
     services: [...options.workloads.map(serviceOf), ...options.services],
     healthCheck: demoHealthCheck,
     policy: { failover: options.failover },
+    policies: [],
     importPorts: { ...options.importPorts, fixed: new Map() },
+    svidLifeMs: 12 * 3_600_000,
+    workloads: { jwt: [], sockets: [] },
     timings: demoTimings,
     log: 'silent',
   };
@@ -136,9 +139,17 @@ function gatewayConfig({ stateDir, ports }: DemoClusterOptions, tokenFile: strin
     replica: gatewayReplica,
     agent: [],
     join: { tokenFile },
-    listen: { hbone, imports: host, health: { host, port: ports.listener() } },
+    listen: {
+      hbone,
+      imports: host,
+      health: { host, port: ports.listener() },
+      metrics: { host, port: ports.listener() },
+    },
     advertise: [{ address: host, port: hbone.port }],
     limits: {},
+    identities: [],
+    accessLog: { sample: 1 },
+    drainGraceMs: 0,
     drainTimeoutMs: 1000,
     log: 'silent',
   };

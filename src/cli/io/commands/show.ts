@@ -4,22 +4,26 @@ import {
   type AuthorityStatus,
   adminPaths,
   type ClusterRow,
+  type EventRow,
   type Explanation,
   type GatewayRow,
   type LinkRow,
   type ServiceDetail,
   type ServiceRow,
 } from '../../../model/status.ts';
+import type { TrustStatus } from '../../../model/trust-report.ts';
 import { exit } from '../../exit.ts';
 import type { ServerKind } from '../../servers.ts';
 import type { OutputFormat } from '../../output-format.ts';
 import { render, type View, wantsColour } from '../../view.ts';
 import { clustersView } from '../../views/clusters.ts';
+import { eventsView } from '../../views/hub.ts';
 import { explainView } from '../../views/explain.ts';
 import { gatewaysView } from '../../views/gateways.ts';
 import { linksView } from '../../views/links.ts';
 import { serviceView, servicesView } from '../../views/services.ts';
 import { statusView } from '../../views/status.ts';
+import { trustStatusView } from '../../views/trust-status.ts';
 import type { AdminConnection, World } from '../../world.ts';
 import { connectServer, type ServerFlags } from '../connect.ts';
 import { pause } from '../pause.ts';
@@ -32,7 +36,15 @@ export interface ShowFlags extends ServerFlags {
 }
 
 /** A verb that shows something. */
-export type ShowVerb = 'status' | 'clusters' | 'links' | 'services' | 'gateways' | 'explain';
+export type ShowVerb =
+  | 'events'
+  | 'status'
+  | 'clusters'
+  | 'links'
+  | 'services'
+  | 'gateways'
+  | 'explain'
+  | 'trust status';
 
 interface Shown {
   readonly view: View;
@@ -75,6 +87,9 @@ const asks: Readonly<Record<ShowVerb, Ask>> = {
   services: askServices,
   gateways: async (connection) => shown(gatewaysView(await connection.get<GatewayRow[]>(adminPaths.gateways))),
   explain: askExplain,
+  events: async (connection) => shown(eventsView(await connection.get<EventRow[]>(adminPaths.events))),
+  'trust status': async (connection) =>
+    shown(trustStatusView(await connection.get<TrustStatus>(adminPaths.trustStatus))),
 };
 
 /** What the authority answers too. */

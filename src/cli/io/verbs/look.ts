@@ -46,6 +46,12 @@ const shows: readonly (readonly [ShowVerb, string, string, readonly (readonly [s
   ],
   ['gateways', 'gateways', 'gateways of all clusters', [['isthmus gateways -o json', 'for scripts']]],
   [
+    'events',
+    'events',
+    'what was refused, held back, repaired: the last of each',
+    [['isthmus events -o json', 'for scripts']],
+  ],
+  [
     'explain',
     'explain <from-or-destination> [destination]',
     'where a connection would go now, step by step',
@@ -56,7 +62,7 @@ const shows: readonly (readonly [ShowVerb, string, string, readonly (readonly [s
   ],
 ];
 
-/** `status`, `clusters`, `links`, `services`, `gateways`, `explain`. */
+/** `status`, `clusters`, `links`, `services`, `gateways`, `events`, `explain`. */
 export function addShows(program: Command, world: World, choose: Choose): void {
   for (const [verb, usage, text, lines] of shows) {
     const command = program.command(usage).description(text);

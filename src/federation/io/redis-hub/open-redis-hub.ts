@@ -27,7 +27,7 @@ import {
 } from './connection.ts';
 import { hubError } from './errors.ts';
 import { type HintSubscription, subscribeHints } from './hints.ts';
-import { type HubKeys, hubKeys } from './keys.ts';
+import { type HubKeys, hubKeys } from '../../hub-keys.ts';
 import { type ReadScript, readScript } from './read-script.ts';
 import {
   commitScript,
@@ -73,23 +73,25 @@ const chainTtlSeconds = 90 * 86_400;
  * @throws IsthmusError `invalid` for a URL or prefix that can never work.
  */
 export function openRedisHub(options: RedisHubOptions): Hub {
-  const prefix = options.prefix ?? 'isthmus';
+  const { connection, prefix } = connectionOf(options);
+  return new RedisHub(connection, hubKeys(prefix));
+}
+
+/** How to connect, checked. @throws IsthmusError `invalid` for a URL or prefix that can never work. */
+export function connectionOf(options: RedisHubOptions): {
+  readonly connection: ConnectionOptions;
+  readonly prefix: string;
+} {
+  const { prefix = 'isthmus', username, password, ca, clock, log } = options;
   if (!/^[\w.:-]{1,100}$/.test(prefix)) {
     throw new IsthmusError(
       'invalid',
       `A hub's prefix must be 1 to 100 of A-Z, a-z, 0-9, '_', '.', ':', '-': current value is '${prefix.slice(0, 100)}'`,
     );
   }
-  const connection: ConnectionOptions = {
-    address: parseRedisUrl(options.url),
-    username: options.username,
-    password: options.password,
-    ca: options.ca,
-    timings: { ...defaultRedisTimings, ...options.timings },
-    clock: options.clock,
-    log: options.log,
-  };
-  return new RedisHub(connection, hubKeys(prefix));
+  const address = parseRedisUrl(options.url);
+  const timings = { ...defaultRedisTimings, ...options.timings };
+  return { connection: { address, username, password, ca, timings, clock, log }, prefix };
 }
 
 /** The client with our writing script as a command, answering in bytes. */

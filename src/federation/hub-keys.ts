@@ -1,4 +1,4 @@
-import type { Partition } from '../../../model/ports/hub.ts';
+import type { Partition } from '../model/ports/hub.ts';
 
 /**
  * Where things lie in Redis (wire.md, "Hub layout"). The braces are a hash tag: all keys of one partition are in one
@@ -25,4 +25,9 @@ export function hubKeys(prefix: string): HubKeys {
     lease: (partition) => `${prefix}:{${partition}}:lease`,
     chain: (partition, chainId) => `${prefix}:{${partition}}:chain:${chainId}`,
   };
+}
+
+/** Every key of a partition, as a pattern of Redis. */
+export function partitionPattern(prefix: string, partition: Partition): string {
+  return `${prefix}:{${partition}}:*`;
 }
