@@ -8,7 +8,7 @@ import type { PeerVerifier, SvidSource, TrustSource } from '../../model/ports/id
 import type { Log } from '../../model/ports/log.ts';
 import type { Sealer, SealVerifier } from '../../model/ports/seal.ts';
 import type { Watch } from '../../model/ports/watch.ts';
-import type { KeyId, Svid } from '../../model/trust.ts';
+import type { KeyId, MemberHub, Svid } from '../../model/trust.ts';
 import { ensurePrivateDir } from '../../runtime/io/files.ts';
 import type { TlsMaterial } from '../../runtime/io/tls.ts';
 import { Watchable } from '../../runtime/watchable.ts';
