@@ -1,7 +1,11 @@
 import { z } from 'zod';
 import { parseReplicaName, type ReplicaName } from '../model/names.ts';
 import type { HostPort } from '../model/address.ts';
+import type { GatewayLimits } from '../model/gateway-limits.ts';
+import type { SourceIdentityRule } from '../model/source-identity.ts';
 import type { ConfigDocument } from './document.ts';
+import { identityList } from './identities.ts';
+import { gatewayLimits } from './limits.ts';
 import {
   dialAddress,
   duration,
@@ -15,23 +19,8 @@ import {
   replicaName,
 } from './scalars.ts';
 import { type ConfigSource, sourceOf } from './source.ts';
-import { count, section } from '../wire/schema.ts';
+import { section, share } from '../wire/schema.ts';
 import { type Validated, validate } from './validate.ts';
-
-/** Bounds an operator may move, named as the gateway's own; what is absent has the gateway's default. */
-export interface GatewayLimitsConfig {
-  /** Connections carried at once, both ways together. */
-  readonly connections?: number;
-  /** Sessions that other gateways may hold here. */
-  readonly inboundSessions?: number;
-  readonly streamsPerSession?: number;
-  /** HTTP/2 window of one stream: throughput over distance is about 0.85 × window / round trip. */
-  readonly streamWindowBytes?: number;
-  /** A dial of one candidate may take so long, in ms. */
-  readonly connectTimeoutMs?: number;
-  /** A connection without a byte in either direction is cut after so long, in ms. */
-  readonly idleTimeoutMs?: number;
-}
 
 /** What `isthmus gateway` runs from. Paths are absolute. Its cluster is what its token says. */
 export interface GatewayConfig {
@@ -50,11 +39,20 @@ export interface GatewayConfig {
     readonly imports: string;
     /** `/healthz/ready` and `/healthz/live`. Default 127.0.0.1:15021. */
     readonly health: HostPort;
+    /** `/metrics`, and for this machine `/config`, `/routes` and `/stats`. Default 127.0.0.1:15090. */
+    readonly metrics: HostPort;
   };
   /** Where other clusters' gateways reach `listen.hbone`. Default: that, when it is a single address. */
   readonly advertise: readonly GatewayAddressConfig[];
-  readonly limits: GatewayLimitsConfig;
-  /** At shutdown, connections in progress have so long to finish, in ms. Default 30 s. */
+  /** What is absent has the gateway's default. */
+  readonly limits: Partial<GatewayLimits>;
+  /** Which workloads use which addresses; the longest prefix wins. Default: none, clients are anonymous. */
+  readonly identities: readonly SourceIdentityRule[];
+  /** 0 to 1: the part of connections without trouble that the access log shows; those with trouble are all there. */
+  readonly accessLog: { readonly sample: number };
+  /** At shutdown, not ready but serving for so long: time for balancers to look away, in ms. Default 0. */
+  readonly drainGraceMs: number;
+  /** Then connections in progress have so long to finish, in ms. Default 30 s. */
   readonly drainTimeoutMs: number;
   readonly log: LogLevel;
   readonly source?: ConfigSource;
@@ -65,21 +63,6 @@ export interface GatewayAddressConfig {
   readonly address: string;
   readonly port: number;
 }
-
-const day = 86_400_000;
-
-const limits: z.ZodType<GatewayLimitsConfig> = section({
-  connections: z.exactOptional(count(1, 1_000_000)),
-  inboundSessions: z.exactOptional(count(1, 10_000)),
-  streamsPerSession: z.exactOptional(count(1, 1_000_000)),
-  streamWindowBytes: z.exactOptional(count(65_535, 67_108_864)),
-  connectTimeout: z.exactOptional(duration(10, 60_000)),
-  idleTimeout: z.exactOptional(duration(1000, 7 * day)),
-}).transform(({ connectTimeout, idleTimeout, ...counts }) => ({
-  ...counts,
-  ...(connectTimeout !== undefined && { connectTimeoutMs: connectTimeout }),
-  ...(idleTimeout !== undefined && { idleTimeoutMs: idleTimeout }),
-}));
 
 function schema(resolve: ResolvePath): z.ZodType<GatewayConfig> {
   return section({
@@ -92,6 +75,7 @@ function schema(resolve: ResolvePath): z.ZodType<GatewayConfig> {
       hbone: listenAddress.default({ host: '0.0.0.0', port: 15_008 }),
       imports: host.default('127.0.0.1'),
       health: listenAddress.default({ host: '127.0.0.1', port: 15_021 }),
+      metrics: listenAddress.default({ host: '127.0.0.1', port: 15_090 }),
     }).prefault({}),
     advertise: z.exactOptional(
       z
@@ -99,7 +83,10 @@ function schema(resolve: ResolvePath): z.ZodType<GatewayConfig> {
         .min(1)
         .max(16),
     ),
-    limits: limits.prefault({}),
+    limits: gatewayLimits.prefault({}),
+    identities: identityList.default([]),
+    accessLog: section({ sample: share.default(1) }).prefault({}),
+    drainGrace: duration(0, 600_000).default(0),
     drainTimeout: duration(0, 3_600_000).default(30_000),
     log: logLevel,
   })
@@ -109,8 +96,9 @@ function schema(resolve: ResolvePath): z.ZodType<GatewayConfig> {
         context.addIssue({ code: 'custom', path: ['advertise'], message });
       }
     })
-    .transform(({ role: _role, drainTimeout, ...config }) => ({
+    .transform(({ role: _role, drainTimeout, drainGrace, ...config }) => ({
       ...config,
+      drainGraceMs: drainGrace,
       drainTimeoutMs: drainTimeout,
       advertise: config.advertise ?? [{ address: config.listen.hbone.host, port: config.listen.hbone.port }],
     }));

@@ -3,8 +3,10 @@ import type { GatewayConfig } from '../config/gateway.ts';
 import { blame } from '../config/source.ts';
 import { connectConfig, type ConfigClient } from '../gateway/io/config-client.ts';
 import { type Gateway, startGateway } from '../gateway/io/gateway.ts';
-import type { AccessLog } from '../gateway/access-log.ts';
+import { type AccessLog, sampled } from '../gateway/access-log.ts';
+import { StaticIdentities } from '../gateway/access/static-identities.ts';
 import { IsthmusError } from '../model/error.ts';
+import { trustDomainOf } from '../model/identity.ts';
 import type { Clock } from '../model/ports/clock.ts';
 import type { Log } from '../model/ports/log.ts';
 import type { GatewayAddress } from '../model/record.ts';
@@ -14,6 +16,8 @@ import { formatHostPort } from '../model/address.ts';
 import { systemClock } from '../runtime/io/clock.ts';
 import { ensurePrivateDir, readFileIfPresent, readSecretFile } from '../runtime/io/files.ts';
 import { type GatewayIdentity, openGatewayIdentity } from '../trust/io/gateway-identity.ts';
+import { type SelfCheck, startSelfCheck } from '../trust/io/self-check.ts';
+import type { TrustReport } from '../wire/gateway-report.ts';
 import { roleLog } from './role-log.ts';
 import { aborted, keepAlive, Started } from './shutdown.ts';
 import { version } from './version.ts';
@@ -46,13 +50,14 @@ export async function startGatewayRole(config: GatewayConfig, context: GatewayCo
     const identity = await openIdentity(config, { clock, log });
     started.add('identity', () => identity.close());
     let gateway: Gateway | undefined;
+    let selfCheck: SelfCheck | undefined;
     const client = await connectConfig({
       addresses: identity.agentAddresses,
       credentials: identity.credentials,
       stateDir: config.stateDir,
       self: identity.cluster,
       advert: () => gateway && { addresses: advertised(config, gateway), version },
-      report: () => gateway?.report(),
+      report: () => gateway && { ...gateway.report(), trust: trustReport(selfCheck, clock) },
       onTrust: (update) => identity.acceptTrust(update),
       clock,
       log,
@@ -61,7 +66,12 @@ export async function startGatewayRole(config: GatewayConfig, context: GatewayCo
     gateway = await startGateway({
       cluster: identity.cluster,
       instance: identity.instance,
-      listen: { hbone: config.listen.hbone, importHost: config.listen.imports, health: config.listen.health },
+      listen: {
+        hbone: config.listen.hbone,
+        importHost: config.listen.imports,
+        health: config.listen.health,
+        metrics: config.listen.metrics,
+      },
       svid: identity.svid,
       trust: identity.trust,
       verifier: identity.verifier,
@@ -71,15 +81,36 @@ export async function startGatewayRole(config: GatewayConfig, context: GatewayCo
       clock,
       log,
       limits: config.limits,
+      identities: new StaticIdentities(config.identities, () => {
+        const svid = identity.svid.current;
+        return svid && trustDomainOf(svid.id);
+      }),
+      settings: shownSettings(config),
       tableStatus: () => identity.waitingFor() ?? client.status(),
       tableDigest: () => client.digest(),
       version,
-      ...(accessLog && { accessLog }),
+      ...(accessLog && {
+        accessLog: sampled(accessLog, { share: config.accessLog.sample, random: () => clock.random() }),
+      }),
     }).catch((thrown: unknown) => {
       throw blamedPort(thrown, config);
     });
     const running = gateway;
     started.add('gateway', () => running.close());
+    const check = startSelfCheck({
+      listener: () => ({ host: config.listen.hbone.host, port: running.hbonePort }),
+      material: identity.material,
+      trust: identity.trust,
+      verifier: identity.verifier,
+      clock,
+      log,
+    });
+    selfCheck = check;
+    started.add('self-check', () => check.close());
+    started.add(
+      'acknowledgement',
+      check.result.subscribe(() => client.reportNow()),
+    );
     started.add(
       'readiness',
       running.ready.subscribe(() => client.reportNow()),
@@ -89,7 +120,7 @@ export async function startGatewayRole(config: GatewayConfig, context: GatewayCo
       identity,
       config: client,
       async drain(): Promise<void> {
-        const drained = running.drain(config.drainTimeoutMs);
+        const drained = running.drain(config.drainTimeoutMs, config.drainGraceMs);
         client.reportNow();
         await drained;
         await started.end();
@@ -100,6 +131,16 @@ export async function startGatewayRole(config: GatewayConfig, context: GatewayCo
     await started.end();
     throw thrown;
   }
+}
+
+/** What this gateway has proved to present and to trust. */
+function trustReport(selfCheck: SelfCheck | undefined, clock: Clock): TrustReport {
+  const { acknowledged, problem } = selfCheck?.result.current ?? { acknowledged: undefined, problem: 'not looked yet' };
+  return {
+    clock: clock.now(),
+    ...(acknowledged && { acknowledged }),
+    ...(problem !== undefined && { problem: problem.slice(0, 500) }),
+  };
 }
 
 async function openIdentity(config: GatewayConfig, { clock, log }: GatewayContext): Promise<GatewayIdentity> {
@@ -133,6 +174,19 @@ async function openIdentity(config: GatewayConfig, { clock, log }: GatewayContex
   }
 }
 
+/** What `/config` shows beside the limits. */
+function shownSettings({
+  listen,
+  advertise,
+  agent,
+  replica,
+  drainGraceMs,
+  drainTimeoutMs,
+  log,
+}: GatewayConfig): object {
+  return { replica, listen, advertise, agent, drainGraceMs, drainTimeoutMs, log };
+}
+
 /** A configured port 0 is known only once it listens. */
 function advertised(config: GatewayConfig, gateway: Gateway): readonly GatewayAddress[] {
   return config.advertise.map(({ address, port }) => ({
@@ -146,10 +200,11 @@ function advertised(config: GatewayConfig, gateway: Gateway): readonly GatewayAd
 /** Which listener a port in use was meant for. */
 function blamedPort(thrown: unknown, config: GatewayConfig): unknown {
   const { message } = IsthmusError.from(thrown);
-  const { hbone, health } = config.listen;
+  const { hbone, health, metrics } = config.listen;
   const path = [
     { name: 'listen.hbone', address: hbone },
     { name: 'listen.health', address: health },
+    { name: 'listen.metrics', address: metrics },
   ].find(({ address }) => message.includes(`${address.host}:${address.port}`))?.name;
   return path === undefined ? thrown : blame(thrown, config.source, path);
 }

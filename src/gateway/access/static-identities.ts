@@ -1,22 +1,11 @@
-import { isReservedPath, parseSpiffeId, type SpiffeId, type TrustDomain, trustDomainOf } from '../../model/identity.ts';
+import { type IpBytes, parseIp, prefixOf } from '../../model/cidr.ts';
+import { parseSpiffeId, type SpiffeId, type TrustDomain, trustDomainOf } from '../../model/identity.ts';
 import type { SourceIdentity } from '../../model/ports/source-identity.ts';
-import { type Cidr, type IpBytes, parseIp, prefixOf } from '../../runtime/cidr.ts';
-
-/** Addresses and the workload that uses them, as an operator wrote it down. */
-export interface IdentityRule {
-  readonly addresses: Cidr;
-  readonly identity: SpiffeId | WorkloadName;
-}
-
-/** A workload of the own trust domain: `/ns/<namespace>/sa/<serviceAccount>`. */
-export interface WorkloadName {
-  readonly namespace: string;
-  readonly serviceAccount: string;
-}
+import { addressesOf, type SourceIdentityRule, type WorkloadName, workloadOf } from '../../model/source-identity.ts';
 
 interface Prefixes {
   readonly bits: number;
-  readonly byPrefix: ReadonlyMap<string, IdentityRule['identity']>;
+  readonly byPrefix: Map<string, SpiffeId | WorkloadName>;
 }
 
 /** Identities by source address from a fixed list: the longest prefix wins. */
@@ -25,18 +14,22 @@ export class StaticIdentities implements SourceIdentity {
   readonly #prefixes: readonly Prefixes[];
   readonly #domain: () => TrustDomain | undefined;
 
-  /** `domain`: the own one; undefined while there is no identity. What is of another is never given: nobody accepts it. */
-  constructor(rules: readonly IdentityRule[], domain: () => TrustDomain | undefined) {
+  /**
+   * `domain`: the own one; undefined while there is no identity. What is of another one is never given, since nobody
+   * accepts it from here.
+   */
+  constructor(rules: readonly SourceIdentityRule[], domain: () => TrustDomain | undefined) {
     this.#domain = domain;
-    const lengths = [...new Set(rules.map(({ addresses }) => addresses.bits))].sort((a, b) => b - a);
-    this.#prefixes = lengths.map((bits) => ({
-      bits,
-      byPrefix: new Map(
-        rules
-          .filter(({ addresses }) => addresses.bits === bits)
-          .map(({ addresses, identity }) => [keyOf(addresses.bytes), identity]),
-      ),
-    }));
+    const byBits = new Map<number, Prefixes>();
+    for (const rule of rules) {
+      const [addresses, workload] = [addressesOf(rule), workloadOf(rule)];
+      if (!addresses || workload === undefined) continue;
+      const { bits, bytes } = addresses;
+      const prefixes = byBits.get(bits) ?? { bits, byPrefix: new Map() };
+      prefixes.byPrefix.set(keyOf(bytes), workload);
+      byBits.set(bits, prefixes);
+    }
+    this.#prefixes = [...byBits.values()].sort((a, b) => b.bits - a.bits);
   }
 
   of(address: string): SpiffeId | undefined {
@@ -51,12 +44,9 @@ export class StaticIdentities implements SourceIdentity {
   }
 }
 
-function identityIn(domain: TrustDomain, found: IdentityRule['identity']): SpiffeId | undefined {
-  const id =
-    typeof found === 'string'
-      ? found
-      : parseSpiffeId(`spiffe://${domain}/ns/${found.namespace}/sa/${found.serviceAccount}`);
-  return trustDomainOf(id) === domain && !isReservedPath(id) ? id : undefined;
+function identityIn(domain: TrustDomain, found: SpiffeId | WorkloadName): SpiffeId | undefined {
+  if (typeof found === 'string') return trustDomainOf(found) === domain ? found : undefined;
+  return parseSpiffeId(`spiffe://${domain}/ns/${found.namespace}/sa/${found.serviceAccount}`);
 }
 
 /** The width is part of it: 1.2.3.4 is no prefix of an IPv6 address. */

@@ -370,6 +370,7 @@ class RunningGateway implements Gateway {
       receiveBudgetBytes: this.#connections.buffered,
       receiveBudgetPerPeerBytes: buffered,
       inboundSessions: this.#hbone?.sessions ?? 0,
+      sessionsPerPeer: this.#hbone?.mostOfOnePeer ?? 0,
       warmGateways: pool.gateways,
       sessionsPerGateway: pool.sessions,
       streamsPerSession: pool.streams,

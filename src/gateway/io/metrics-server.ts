@@ -34,17 +34,10 @@ export function startMetricsServer(address: ListenAddress, pages: MetricsPages):
   });
 }
 
-function pageOf(url: string | undefined, pages: MetricsPages): (() => object) | undefined {
-  switch (url) {
-    case '/config':
-      return pages.config;
-    case '/routes':
-      return pages.routes;
-    case '/stats':
-      return pages.stats;
-    default:
-      return undefined;
-  }
+function pageOf(url: string | undefined, { config, routes, stats }: MetricsPages): (() => object) | undefined {
+  if (url === '/config') return config;
+  if (url === '/routes') return routes;
+  return url === '/stats' ? stats : undefined;
 }
 
 /** By address and by name: a page of a stranger in this machine's browser gets here under the stranger's name. */

@@ -23,5 +23,5 @@ export function unusedClusters(table: RouteTable): readonly ClusterRoute[] {
  */
 export function isElected(table: RouteTable, instance: ReplicaName): boolean {
   const own = table.clusters.get(table.self)?.gateways.map((gateway) => gateway.instance) ?? [];
-  return own.length === 0 || own.every((other) => instance <= other);
+  return own.every((other) => instance <= other);
 }

@@ -1,0 +1,276 @@
+/** Every bound of a gateway has a name, a default and a range; all are whole numbers. */
+export type LimitName =
+  | 'connections'
+  | 'connectionsPerPeer'
+  | 'pendingConnects'
+  | 'inboundSessions'
+  | 'sessionsPerPeer'
+  | 'streamsPerSession'
+  | 'sessionsPerGateway'
+  | 'warmGateways'
+  | 'waitersPerGateway'
+  | 'streamWindowBytes'
+  | 'sessionWindowBytes'
+  | 'receiveBudgetBytes'
+  | 'receiveBudgetPerPeerBytes'
+  | 'connectTimeoutMs'
+  | 'raceAfterMs'
+  | 'attempts'
+  | 'connectDeadlineMs'
+  | 'handshakeTimeoutMs'
+  | 'pingIntervalMs'
+  | 'idlePingIntervalMs'
+  | 'silenceMs'
+  | 'inboundSilenceMs'
+  | 'reconnectMaxMs'
+  | 'idleTimeoutMs'
+  | 'lingerMs'
+  | 'probeInitialMs'
+  | 'probeMaxMs'
+  | 'probeTimeoutMs'
+  | 'probesAtOnce'
+  | 'clusterProbeIntervalMs';
+
+export type GatewayLimits = Readonly<Record<LimitName, number>>;
+
+/** One limit as people read and set it. Names that end in `Ms` are durations; in files they go without that. */
+export interface LimitSpec {
+  readonly default: number;
+  readonly min: number;
+  readonly max: number;
+  /** What it bounds. */
+  readonly about: string;
+  /** What happens when it is reached. */
+  readonly reached: string;
+}
+
+const million = 1_000_000;
+const [minute, hour, day] = [60_000, 3_600_000, 86_400_000];
+const [mebibyte, gibibyte] = [1_048_576, 1_073_741_824];
+
+/** All limits, in the order in which they are explained. */
+export const limitSpecs: Readonly<Record<LimitName, LimitSpec>> = {
+  connections: {
+    default: 8192,
+    min: 1,
+    max: million,
+    about: 'Connections carried at once, both ways together.',
+    reached: 'A plain client is reset, another gateway gets 503 `overloaded` and goes elsewhere; flag `UO`.',
+  },
+  connectionsPerPeer: {
+    default: 4096,
+    min: 1,
+    max: million,
+    about: 'Of these, connections that one peer (a gateway of another cluster) may hold.',
+    reached: '503 `overloaded` for that peer only; flag `UO`.',
+  },
+  pendingConnects: {
+    default: 2048,
+    min: 1,
+    max: million,
+    about: 'Of these, connections that are still being made.',
+    reached: 'As `connections`: at once, nothing waits.',
+  },
+  inboundSessions: {
+    default: 1024,
+    min: 1,
+    max: 10_000,
+    about: 'Sessions that peers hold here, those in their handshake included.',
+    reached: 'The TCP connection is reset before TLS.',
+  },
+  sessionsPerPeer: {
+    default: 32,
+    min: 1,
+    max: 10_000,
+    about: 'Of these, sessions of one peer.',
+    reached: 'The session is closed after the handshake has named the peer.',
+  },
+  streamsPerSession: {
+    default: 8192,
+    min: 1,
+    max: million,
+    about: `Connections in one session, as server and as client; the peer's own limit may be lower.`,
+    reached: 'Another session is opened; beyond `sessionsPerGateway` the next gateway is tried.',
+  },
+  sessionsPerGateway: {
+    default: 4,
+    min: 1,
+    max: 64,
+    about: 'Sessions opened to one gateway while the first ones are busy.',
+    reached: 'The sessions there are used until they are full.',
+  },
+  warmGateways: {
+    default: 256,
+    min: 1,
+    max: 10_000,
+    about: 'Gateways of other clusters towards which a session is kept, or which are probed.',
+    reached: 'The ones beyond it are not used; one line in the log.',
+  },
+  waitersPerGateway: {
+    default: 1024,
+    min: 1,
+    max: million,
+    about: 'Connections that wait for a session to one gateway.',
+    reached: 'The next candidate is tried at once.',
+  },
+  streamWindowBytes: {
+    default: mebibyte,
+    min: 65_535,
+    max: 64 * mebibyte,
+    about: 'HTTP/2 window of one connection: speed over distance is about 0.85 × this / round trip.',
+    reached: 'The sender waits; a stalled connection holds as much.',
+  },
+  sessionWindowBytes: {
+    default: 4 * mebibyte,
+    min: 65_535,
+    max: gibibyte,
+    about: 'HTTP/2 window of one session.',
+    reached: 'The sender waits.',
+  },
+  receiveBudgetBytes: {
+    default: 256 * mebibyte,
+    min: mebibyte,
+    max: 64 * gibibyte,
+    about: 'Bytes held for slow receivers in the whole process, weighed each second.',
+    reached: 'New connections are turned away as with `connections` until receivers catch up.',
+  },
+  receiveBudgetPerPeerBytes: {
+    default: 128 * mebibyte,
+    min: mebibyte,
+    max: 64 * gibibyte,
+    about: 'Of these, bytes of the connections of one peer.',
+    reached: '503 `overloaded` for that peer only.',
+  },
+  connectTimeoutMs: {
+    default: 2000,
+    min: 10,
+    max: minute,
+    about: 'For one candidate, until it is connected; at least 10 round trips on a long way.',
+    reached: 'The next candidate; this one counts as failed.',
+  },
+  raceAfterMs: {
+    default: 250,
+    min: 10,
+    max: minute,
+    about: 'Silence of a candidate; at least 4 round trips on a long way.',
+    reached: 'The next candidate starts beside it; the first to answer is used.',
+  },
+  attempts: {
+    default: 8,
+    min: 1,
+    max: 64,
+    about: 'Candidates of one connection.',
+    reached: 'The client is reset, or gets 503; flag `URX`.',
+  },
+  connectDeadlineMs: {
+    default: 10_000,
+    min: 10,
+    max: 10 * minute,
+    about: 'For all candidates of one connection together.',
+    reached: 'As `attempts`.',
+  },
+  handshakeTimeoutMs: {
+    default: 5000,
+    min: 100,
+    max: minute,
+    about: 'For the TLS handshake and for the HTTP/2 settings, each.',
+    reached: 'The connection is closed.',
+  },
+  pingIntervalMs: {
+    default: 250,
+    min: 10,
+    max: minute,
+    about: 'Between pings of a session in use.',
+    reached: 'A ping.',
+  },
+  idlePingIntervalMs: {
+    default: 1000,
+    min: 10,
+    max: 10 * minute,
+    about: 'Between pings of a session not in use, and of those that peers opened.',
+    reached: 'A ping.',
+  },
+  silenceMs: {
+    default: 750,
+    min: 20,
+    max: 10 * minute,
+    about: 'Without any byte while a ping is unanswered.',
+    reached: 'The session is dead, its connections are reset, the gateway is out of use.',
+  },
+  inboundSilenceMs: {
+    default: 10_000,
+    min: 20,
+    max: 10 * minute,
+    about: 'The same for sessions that peers opened; the side that dials decides first.',
+    reached: 'The session is closed.',
+  },
+  reconnectMaxMs: {
+    default: 1000,
+    min: 50,
+    max: 10 * minute,
+    about: 'Longest pause between attempts to reach a lost gateway.',
+    reached: 'An attempt.',
+  },
+  idleTimeoutMs: {
+    default: hour,
+    min: 1000,
+    max: 7 * day,
+    about: 'A connection without a byte in either direction.',
+    reached: 'Both sides are reset; flag `SI`.',
+  },
+  lingerMs: {
+    default: 30_000,
+    min: 100,
+    max: hour,
+    about: 'An aborted connection whose other side does not take what is on its way.',
+    reached: 'It is cut.',
+  },
+  probeInitialMs: {
+    default: 250,
+    min: 10,
+    max: minute,
+    about: 'From an ejection to the first probe; then twice as long each time.',
+    reached: 'A probe.',
+  },
+  probeMaxMs: {
+    default: 5000,
+    min: 10,
+    max: hour,
+    about: 'Longest pause between probes of something ejected.',
+    reached: 'A probe.',
+  },
+  probeTimeoutMs: {
+    default: 1000,
+    min: 10,
+    max: minute,
+    about: 'For the answer to a probe.',
+    reached: 'The probe has failed.',
+  },
+  probesAtOnce: {
+    default: 64,
+    min: 1,
+    max: 10_000,
+    about: 'Probes of ejected endpoints and services in flight.',
+    reached: 'The others wait for the next look, 250 ms later.',
+  },
+  clusterProbeIntervalMs: {
+    default: 10_000,
+    min: 500,
+    max: hour,
+    about: 'Between probes of a gateway of a cluster that serves nothing routed here.',
+    reached: 'A probe by one gateway of this cluster.',
+  },
+};
+
+/** In their order. */
+export const limitNames: readonly LimitName[] = Object.keys(limitSpecs) as LimitName[];
+
+/** Whether the limit is a time. */
+export function isDuration(name: LimitName): boolean {
+  return name.endsWith('Ms');
+}
+
+/** The key in a configuration file: durations are written with their unit, so the name goes without it. */
+export function limitKey(name: LimitName): string {
+  return isDuration(name) ? name.slice(0, -'Ms'.length) : name;
+}
