@@ -48,7 +48,7 @@ export async function isthmusPair({ ca, backendPort, core, nodeArguments = [] }:
     port,
     async rssBytes() {
       // Asked, so that garbage is not counted: HAProxy has none.
-      const states = await Promise.all([west.state(), east.state()]);
+      const states = await Promise.all([west.state(true), east.state(true)]);
       return states.reduce((sum, { rssBytes }) => sum + rssBytes, 0);
     },
     close: async () => void (await Promise.all([west.end('SIGTERM'), east.end('SIGTERM')])),
@@ -109,10 +109,10 @@ async function haproxy(dir: string, core: number, side: HaproxySide): Promise<Ch
   writeFileSync(
     config,
     [
-      ...['global', 'nbthread 1', 'maxconn 9500'],
-      ...['defaults', 'mode tcp', 'timeout connect 5s', 'timeout client 1h', 'timeout server 1h'],
-      ...['frontend in', side.bind(pem), 'default_backend out'],
-      ...['backend out', side.server(pem), ''],
+      'global\nnbthread 1\nmaxconn 9500',
+      'defaults\nmode tcp\ntimeout connect 5s\ntimeout client 1h\ntimeout server 1h',
+      `frontend in\n${side.bind(pem)}\ndefault_backend out`,
+      `backend out\n${side.server(pem)}\n`,
     ].join('\n'),
   );
   const child = spawn('taskset', ['-c', String(core), 'haproxy', '-db', '-q', '-f', config], {

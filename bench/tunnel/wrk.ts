@@ -25,11 +25,9 @@ export interface WrkOptions {
 /** wrk 4: one thread, closed loop. */
 export async function wrk(options: WrkOptions): Promise<WrkResult> {
   const { url, connections, seconds, core, close = false } = options;
-  const { stdout } = await run('taskset', [
-    ...['-c', String(core), 'wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', script],
-    ...(close ? ['-H', 'Connection: close'] : []),
-    url,
-  ]);
+  const shape = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', script];
+  const headers = close ? ['-H', 'Connection: close'] : [];
+  const { stdout } = await run('taskset', ['-c', String(core), 'wrk', ...shape, ...headers, url]);
   const line = stdout.split('\n').find((text) => text.startsWith('{'));
   if (line === undefined) throw new Error(`wrk printed no summary:\n${stdout}`);
   return JSON.parse(line) as WrkResult;

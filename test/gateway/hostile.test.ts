@@ -502,9 +502,11 @@ describe('a hostile peer', () => {
     });
 
     it('gives way with 1,000 silent connections, and peers still come in', async () => {
-      const before_ = openDescriptors();
+      const earlier = openDescriptors();
       const silent = Array.from({ length: 1000 }, connectOnly);
-      const gone = silent.map((socket) => once(socket.resume(), 'close'));
+      const gone = silent.map(
+        (socket) => new Promise<void>((resolve) => void socket.resume().once('close', () => resolve())),
+      );
       await until('them to be connected', () => silent.every((socket) => !socket.connecting));
       const peer = await dial();
       peer.send(hello, connectFrame(1, web));
@@ -517,8 +519,8 @@ describe('a hostile peer', () => {
       );
       assert.ok(crowded >= 900, `${crowded} gave way`);
       assert.ok(late <= 64, `${late} were waited for`);
-      if (before_ !== undefined)
-        await until('descriptors to be given back', () => (openDescriptors() ?? 0) <= before_ + 2);
+      if (earlier !== undefined)
+        await until('descriptors to be given back', () => (openDescriptors() ?? 0) <= earlier + 2);
     });
   });
 });

@@ -31,7 +31,9 @@ export function watchSession(session: Http2Session, options: WatchdogOptions): (
     options.onPing?.();
     // Fails, or answers with an error, only when the session is ending: its 'close' tells then.
     session.ping((error) => {
-      if (error === null) options.onRtt?.(liveness.pong(clock.monotonic()));
+      if (error !== null) return;
+      const rttMs = liveness.pong(clock.monotonic());
+      options.onRtt?.(rttMs);
     });
   };
   look();

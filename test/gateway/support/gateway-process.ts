@@ -29,7 +29,8 @@ export interface GatewaySpec {
 export type ToGateway =
   | { readonly kind: 'start'; readonly spec: GatewaySpec }
   | { readonly kind: 'table'; readonly table: RouteTable }
-  | { readonly kind: 'ask' };
+  /** `collect`: garbage first, so that only what is held is weighed. */
+  | { readonly kind: 'ask'; readonly collect: boolean };
 
 /** Bytes and counts of the process, and what its gateway reports. */
 export interface GatewayState {
@@ -91,9 +92,9 @@ async function start(spec: GatewaySpec): Promise<void> {
   say({ kind: 'started', hbonePort: running.hbonePort });
 }
 
-async function stateNow(): Promise<GatewayState> {
+async function stateNow(collect: boolean): Promise<GatewayState> {
   const { readdirSync } = await import('node:fs');
-  globalThis.gc?.();
+  if (collect) globalThis.gc?.();
   const report = gateway?.report();
   const memory = process.memoryUsage();
   const targets = report?.services.flatMap((service) => service.targets) ?? [];
@@ -115,7 +116,7 @@ process.on('message', (message: ToGateway) => {
     case 'table':
       return table?.set(message.table);
     case 'ask':
-      return void stateNow().then((state) => say({ kind: 'state', state }));
+      return void stateNow(message.collect).then((state) => say({ kind: 'state', state }));
   }
 });
 // An orphan is of no use: its parent was killed before it could say so.

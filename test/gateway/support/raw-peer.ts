@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { dialTls, secureContextOf } from '../../../src/runtime/io/tls.ts';
 import type { Svid } from '../../../src/model/trust.ts';
@@ -44,7 +43,7 @@ export async function dialRaw(
     socket,
     send: (...frames) => void socket.write(Buffer.concat(frames)),
     frames: () => seen,
-    closed: once(socket, 'close').then(() => seen),
+    closed: new Promise((resolve) => void socket.once('close', () => resolve(seen))),
   };
 }
 

@@ -33,7 +33,8 @@ export interface SpawnedGateway {
   readonly hbonePort: number;
   readonly child: ChildProcess;
   setTable(services: readonly ServiceRoute[], routes: readonly ClusterRoute[]): void;
-  state(): Promise<GatewayState>;
+  /** `collect`: after a collection of garbage. */
+  state(collect?: boolean): Promise<GatewayState>;
   /** Sends the signal and waits for the end of the process. */
   end(signal: NodeJS.Signals): Promise<void>;
 }
@@ -68,8 +69,8 @@ export async function spawnGateway(options: SpawnOptions): Promise<SpawnedGatewa
     hbonePort: first.hbonePort,
     child,
     setTable: (services, routes) => send({ kind: 'table', table: tableOf(services, routes) }),
-    async state() {
-      send({ kind: 'ask' });
+    async state(collect = false) {
+      send({ kind: 'ask', collect });
       const reply = await answer(child);
       if (reply.kind !== 'state') throw new Error(`Unexpected answer: ${JSON.stringify(reply)}`);
       return reply.state;
