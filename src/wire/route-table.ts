@@ -280,7 +280,16 @@ function decode<T>(what: string, schema: z.ZodType<T>, bytes: Uint8Array): T {
 
 /** Keeps the digest of a table while parts of it change. */
 export class TableDigest {
-  readonly #digest = new MapDigest();
+  readonly #digest: MapDigest;
+
+  constructor(origin?: TableDigest) {
+    this.#digest = origin ? origin.#digest.clone() : new MapDigest();
+  }
+
+  /** An independent copy, which costs little: what both have is shared. */
+  clone(): TableDigest {
+    return new TableDigest(this);
+  }
 
   setService(key: string, encoded: Uint8Array): void {
     this.#digest.set(`service/${key}`, encoded);

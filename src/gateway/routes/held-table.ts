@@ -1,6 +1,7 @@
 import { IsthmusError } from '../../model/error.ts';
 import { type ClusterName, parseClusterName, parseServiceKey, type ServiceKey } from '../../model/names.ts';
 import type { ClusterRoute, RouteTable, ServiceRoute } from '../../model/route.ts';
+import { SortedMap } from '../../runtime/sorted-map.ts';
 import { decodeClusterRoute, decodeServiceRoute, TableDigest } from '../../wire/route-table.ts';
 
 /** One update as the agent sends it (agent.proto, `Update`). */
@@ -28,33 +29,21 @@ const maxParts = 100_000;
 export class HeldTable {
   readonly digest: string;
   readonly table: RouteTable;
-  readonly #services: ReadonlyMap<ServiceKey, Held<ServiceRoute>>;
-  readonly #clusters: ReadonlyMap<ClusterName, Held<ClusterRoute>>;
+  readonly #parts: Parts;
 
-  private constructor(
-    self: ClusterName,
-    services: ReadonlyMap<ServiceKey, Held<ServiceRoute>>,
-    clusters: ReadonlyMap<ClusterName, Held<ClusterRoute>>,
-  ) {
-    this.#services = services;
-    this.#clusters = clusters;
-    const digest = new TableDigest();
-    for (const [key, { bytes }] of services) digest.setService(key, bytes);
-    for (const [name, { bytes }] of clusters) digest.setCluster(name, bytes);
-    this.digest = digest.whole;
-    this.table = {
-      self,
-      services: new Map([...services].map(([key, { route }]) => [key, route])),
-      clusters: new Map([...clusters].map(([name, { route }]) => [name, route])),
-    };
+  private constructor(table: RouteTable, parts: Parts) {
+    this.table = table;
+    this.#parts = parts;
+    this.digest = parts.digest.whole;
   }
 
   static empty(self: ClusterName): HeldTable {
-    return new HeldTable(self, new Map(), new Map());
+    const table = { self, services: SortedMap.from<ServiceKey, ServiceRoute>([]), clusters: noClusters };
+    return new HeldTable(table, { services: noBytes, clusters: noBytes, digest: new TableDigest() });
   }
 
   /**
-   * The table after `update`; parts whose bytes are the same stay the same objects.
+   * The table after `update`; parts whose bytes are the same stay the same objects. Costs what the update says.
    * @throws IsthmusError `conflict` when it applies to another table, `corrupt` when it does not decode or its digest
    * is not the announced one
    */
@@ -62,37 +51,65 @@ export class HeldTable {
     if (!update.full && update.base !== this.digest) {
       throw new IsthmusError('conflict', `The update applies to table ${update.base}, this is ${this.digest}`);
     }
-    const services = new Map(update.full ? [] : this.#services);
-    const clusters = new Map(update.full ? [] : this.#clusters);
-    for (const key of update.removedServices) services.delete(parsed(key, parseServiceKey));
-    for (const name of update.removedClusters) clusters.delete(parsed(name, parseClusterName));
-    for (const bytes of update.services) {
-      const route = decodeServiceRoute(bytes);
-      services.set(route.key, kept(this.#services.get(route.key), { bytes, route }));
+    const from = update.full ? HeldTable.empty(this.table.self) : this;
+    const digest = from.#parts.digest.clone();
+    const services = this.#changes(update.removedServices, update.services, {
+      known: (key) => known(this.table.services, this.#parts.services, key),
+      name: parseServiceKey,
+      decode: decodeServiceRoute,
+      nameOf: (route) => route.key,
+      set: (key, bytes) => (bytes ? digest.setService(key, bytes) : digest.removeService(key)),
+    });
+    const clusters = this.#changes(update.removedClusters, update.clusters, {
+      known: (name) => known(this.table.clusters, this.#parts.clusters, name),
+      name: parseClusterName,
+      decode: decodeClusterRoute,
+      nameOf: (route) => route.name,
+      set: (name, bytes) => (bytes ? digest.setCluster(name, bytes) : digest.removeCluster(name)),
+    });
+    const parts = {
+      services: from.#parts.services.with(bytesOf(services)),
+      clusters: from.#parts.clusters.with(bytesOf(clusters)),
+      digest,
+    };
+    const size = parts.services.size + parts.clusters.size;
+    if (size > maxParts) throw new IsthmusError('corrupt', `A table of ${size} parts is over ${maxParts}`);
+    if (digest.whole !== update.digest) {
+      throw new IsthmusError('corrupt', `The table after the update has digest ${digest.whole}, not ${update.digest}`);
     }
-    for (const bytes of update.clusters) {
-      const route = decodeClusterRoute(bytes);
-      clusters.set(route.name, kept(this.#clusters.get(route.name), { bytes, route }));
+    const table = {
+      self: this.table.self,
+      services: SortedMap.from(from.table.services).with(routesOf(services)),
+      clusters: SortedMap.from(from.table.clusters).with(routesOf(clusters)),
+    };
+    return new HeldTable(table, parts);
+  }
+
+  #changes<Name extends string, Route>(
+    removed: readonly string[],
+    given: readonly Uint8Array[],
+    kind: Kind<Name, Route>,
+  ): Changes<Name, Route> {
+    const changes = new Map<Name, Held<Route> | undefined>();
+    for (const text of removed) changes.set(parsed(text, kind.name), undefined);
+    for (const bytes of given) {
+      const route = kind.decode(bytes);
+      const name = kind.nameOf(route);
+      changes.set(name, kept(kind.known(name), { bytes, route }));
     }
-    if (services.size + clusters.size > maxParts) {
-      throw new IsthmusError('corrupt', `A table of ${services.size + clusters.size} parts is over ${maxParts}`);
-    }
-    const next = new HeldTable(this.table.self, services, clusters);
-    if (next.digest !== update.digest) {
-      throw new IsthmusError('corrupt', `The table after the update has digest ${next.digest}, not ${update.digest}`);
-    }
-    return next;
+    for (const [name, held] of changes) kind.set(name, held?.bytes);
+    return changes;
   }
 
   /** As a file: the parts as they came, and the digest that proves them whole. */
   encode(): string {
-    const text = ({ bytes }: Held<unknown>): string => Buffer.from(bytes).toString('utf8');
+    const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('utf8');
     return JSON.stringify({
       v: 1,
       self: this.table.self,
       digest: this.digest,
-      services: [...this.#services.values()].map(text),
-      clusters: [...this.#clusters.values()].map(text),
+      services: [...this.#parts.services.values()].map(text),
+      clusters: [...this.#parts.clusters.values()].map(text),
     });
   }
 
@@ -110,6 +127,49 @@ export class HeldTable {
       removedClusters: [],
     });
   }
+}
+
+type Bytes = SortedMap<string, Uint8Array>;
+
+/** The bytes behind the routes, and what they add up to. */
+interface Parts {
+  readonly services: Bytes;
+  readonly clusters: Bytes;
+  readonly digest: TableDigest;
+}
+
+/** What differs between services and clusters of an update. */
+interface Kind<Name extends string, Route> {
+  readonly known: (name: Name) => Held<Route> | undefined;
+  readonly name: (text: string) => Name;
+  readonly decode: (bytes: Uint8Array) => Route;
+  readonly nameOf: (route: Route) => Name;
+  readonly set: (name: Name, bytes: Uint8Array | undefined) => void;
+}
+
+type Changes<Name extends string, Route> = ReadonlyMap<Name, Held<Route> | undefined>;
+
+const noBytes: Bytes = SortedMap.from<string, Uint8Array>([]);
+const noClusters: SortedMap<ClusterName, ClusterRoute> = SortedMap.from<ClusterName, ClusterRoute>([]);
+
+function known<Name extends string, Route>(
+  routes: ReadonlyMap<Name, Route>,
+  parts: Bytes,
+  name: Name,
+): Held<Route> | undefined {
+  const route = routes.get(name);
+  const bytes = parts.get(name);
+  return route && bytes && { bytes, route };
+}
+
+function* bytesOf(changes: Changes<string, unknown>): Generator<readonly [string, Uint8Array | undefined]> {
+  for (const [name, held] of changes) yield [name, held?.bytes];
+}
+
+function* routesOf<Name extends string, Route>(
+  changes: Changes<Name, Route>,
+): Generator<readonly [Name, Route | undefined]> {
+  for (const [name, held] of changes) yield [name, held?.route];
 }
 
 function kept<Route>(before: Held<Route> | undefined, next: Held<Route>): Held<Route> {
