@@ -1,10 +1,10 @@
 import { constants } from 'node:crypto';
 import { isIP } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { Agent, type buildConnector, request } from 'undici';
 import { IsthmusError } from '../../model/error.ts';
 import { type SpiffeId, type TrustDomain, trustDomainOf } from '../../model/identity.ts';
-import { pemOf, walkChain } from '../../runtime/io/tls.ts';
+import { walkChain } from '../../runtime/io/tls.ts';
 import { maxBundleBytes } from '../../wire/bundle.ts';
 import { parseEndpointUrl } from '../bundle/endpoint-url.ts';
 import { readBundle, type SpiffeBundle } from '../bundle/spiffe-bundle.ts';
@@ -54,14 +54,15 @@ const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 export async function fetchBundle(options: FetchBundleOptions): Promise<SpiffeBundle> {
   const { profile, timeoutMs = defaultTimeoutMs, signal } = options;
   const first = parseEndpointUrl(options.url);
+  const deadline = AbortSignal.timeout(timeoutMs);
+  const ended = signal ? AbortSignal.any([deadline, signal]) : deadline;
   const agent = new Agent({
-    connect: connectorOf(profile, options.now),
+    connect: connectorOf(profile, options.now, ended),
     connections: 1,
     maxResponseSize: maxBundleBytes,
   });
-  const deadline = AbortSignal.timeout(timeoutMs);
   try {
-    const bytes = await follow(first, agent, signal ? AbortSignal.any([deadline, signal]) : deadline);
+    const bytes = await follow(first, agent, ended);
     return readBundle(options.trustDomain, bytes);
   } catch (thrown) {
     throw fetchError(thrown, { url: first, deadline, timeoutMs });
@@ -111,38 +112,54 @@ function fetchError(
   return new IsthmusError('unavailable', `Cannot fetch ${url.href}: ${code || String(thrown)}`, { cause: thrown });
 }
 
-function connectorOf(profile: EndpointProfile, now: () => number): NonNullable<Agent.Options['connect']> {
-  if (profile.name === 'https_spiffe') return spiffeConnector(profile, now);
-  return { maxCachedSessions: 0, ...(profile.ca !== undefined && { ca: profile.ca }) };
+/** Connections of one fetch; none outlives `signal`, whatever stage it is in. */
+function connectorOf(profile: EndpointProfile, now: () => number, signal: AbortSignal): buildConnector.connector {
+  const check = profile.name === 'https_spiffe' ? spiffeCheck(profile, now) : undefined;
+  return ({ hostname, port }, callback) => {
+    const socket = connectTls({
+      host: hostname,
+      port: Number(port || 443),
+      minVersion: 'TLSv1.2',
+      secureOptions: constants.SSL_OP_NO_TICKET,
+      ...(isIP(hostname) === 0 && { servername: hostname }),
+      ...tlsOptionsOf(profile),
+    });
+    const abort = (): void => void socket.destroy(IsthmusError.from(signal.reason, 'timeout'));
+    const failed = (error: Error): void => callback(error, null);
+    signal.addEventListener('abort', abort, { once: true });
+    socket.once('close', () => signal.removeEventListener('abort', abort));
+    socket.once('error', failed);
+    socket.once('secureConnect', () => {
+      socket.off('error', failed);
+      const refused = check?.(hostname, walkChain(socket.getPeerCertificate(true)));
+      if (!refused) return callback(null, socket);
+      socket.destroy();
+      callback(refused, null);
+    });
+    if (signal.aborted) abort();
+  };
+}
+
+function tlsOptionsOf(profile: EndpointProfile): ConnectionOptions {
+  if (profile.name === 'https_web') return profile.ca === undefined ? {} : { ca: profile.ca };
+  // OpenSSL's verdict would be one about host names and pools of roots; ours replaces it.
+  return { rejectUnauthorized: false, checkServerIdentity: () => undefined };
 }
 
 type SpiffeProfile = Extract<EndpointProfile, { readonly name: 'https_spiffe' }>;
 
 /** The endpoint's certificate must be an X.509-SVID of exactly the configured id (SPIFFE Federation §5.2.2.2). */
-function spiffeConnector({ endpointId, anchors }: SpiffeProfile, now: () => number): buildConnector.connector {
+function spiffeCheck(
+  { endpointId, anchors }: SpiffeProfile,
+  now: () => number,
+): (host: string, chain: readonly Uint8Array[]) => IsthmusError | undefined {
   const trust = trustOf({ trustDomain: trustDomainOf(endpointId), sequence: 0, anchors });
-  return ({ hostname, port }, callback) => {
-    const socket = connectTls({
-      host: hostname,
-      port: Number(port || 443),
-      ca: anchors.map((anchor) => pemOf(anchor)),
-      rejectUnauthorized: false,
-      checkServerIdentity: () => undefined,
-      minVersion: 'TLSv1.2',
-      secureOptions: constants.SSL_OP_NO_TICKET,
-      ...(isIP(hostname) === 0 && { servername: hostname }),
-    });
-    const failed = (error: Error): void => callback(error, null);
-    socket.once('error', failed);
-    socket.once('secureConnect', () => {
-      socket.off('error', failed);
-      const path = verifyPath(walkChain(socket.getPeerCertificate(true)), trust, 'spiffe');
-      const refusal = path.ok ? checkTime(path, now()) : path;
-      const wrong = path.ok && path.id !== endpointId ? `it is ${path.id}` : undefined;
-      const why = refusal ? `${refusal.reason}: ${refusal.detail}` : wrong;
-      if (why === undefined) return callback(null, socket);
-      socket.destroy();
-      callback(new IsthmusError('unauthenticated', `${hostname} does not prove to be ${endpointId}: ${why}`), null);
-    });
+  return (host, chain) => {
+    const path = verifyPath(chain, trust, 'spiffe');
+    const refusal = path.ok ? checkTime(path, now()) : path;
+    const wrong = path.ok && path.id !== endpointId ? `it is ${path.id}` : undefined;
+    const why = refusal ? `${refusal.reason}: ${refusal.detail}` : wrong;
+    if (why === undefined) return undefined;
+    return new IsthmusError('unauthenticated', `${host} does not prove to be ${endpointId}: ${why}`);
   };
 }

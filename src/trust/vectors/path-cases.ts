@@ -52,6 +52,14 @@ const partial = {
 const readsBer = { openssl: 'reads BER', node: 'reads BER', jdk: 'reads BER' } as const;
 const anySerial = 'takes any integer for a serial number';
 
+/** A leaf with a DNS name below an intermediate that permits `shop.example`. */
+function dnsNamed(name: string): VectorCase['certificates'] {
+  return {
+    intermediate: constrained(uri(trustDomain), dns('shop.example')),
+    leaf: including(leaf, { kind: 'names', names: [uri(`spiffe://${trustDomain}/x`), dns(name)], critical: true }),
+  };
+}
+
 /** RFC 5280 §6: how a path is built and judged. */
 export const pathCases: readonly VectorCase[] = [
   vectorCase({ name: 'path-with-anchor-in-chain', rule: 'XV-1', chain: ['leaf', 'intermediate', 'root'] }),
@@ -349,6 +357,10 @@ export const pathCases: readonly VectorCase[] = [
       }),
     },
   }),
+  vectorCase({ name: 'constraint-dns-itself', rule: 'PV-6', certificates: dnsNamed('shop.example') }),
+  vectorCase({ name: 'constraint-dns-below', rule: 'PV-6', certificates: dnsNamed('Web.Shop.example') }),
+  refusal({ name: 'constraint-dns-elsewhere', rule: 'PV-6', certificates: dnsNamed('web.other.example') }),
+  refusal({ name: 'constraint-dns-suffix-of-a-label', rule: 'PV-6', certificates: dnsNamed('webshop.example') }),
   refusal({
     name: 'constraint-on-root-binds-below',
     rule: 'PV-6',
