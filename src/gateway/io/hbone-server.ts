@@ -133,12 +133,22 @@ export class HboneServer {
         socket.on('error', () => undefined).destroy();
         return this.#refusals.note(address, 'handshake-alpn', `Peer must speak 'h2': it offered '${alpn}'`);
       }
+      if (this.#sessionsOf(peer) >= limits.sessionsPerPeer) {
+        socket.on('error', () => undefined).destroy();
+        return this.#refusals.note(peer.id, 'too-many-sessions-of-peer');
+      }
       this.#serve(socket, { peer, remoteAddress });
     } catch (thrown) {
       const evicted = !this.#handshakes.leave(address, raw);
       const { code, message } = IsthmusError.from(thrown);
       this.#refusals.note(address, evicted ? 'too-many-handshakes' : `handshake-${code}`, message);
     }
+  }
+
+  #sessionsOf({ id }: GatewayPeer): number {
+    let count = 0;
+    for (const peer of this.#sessions.values()) if (peer.id === id) count += 1;
+    return count;
   }
 
   #turnAway(raw: Socket, reason: string): void {
