@@ -1,5 +1,5 @@
 import type { ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2';
-import { connect as connectTcp } from 'node:net';
+import { connect as connectTcp, type Socket } from 'node:net';
 import { IsthmusError } from '../../model/error.ts';
 import type { ClusterName } from '../../model/names.ts';
 import { type ConnectRequest, decodeAnswer, encodeConnect, type RefusalReason } from '../../wire/connect.ts';
@@ -32,6 +32,9 @@ export interface DialContext {
 
 /** Refusals that say something of the service there, not of the gateway or of this request. */
 const aboutService: ReadonlySet<RefusalReason> = new Set(['not-exported', 'no-ready-endpoint', 'connect-failed']);
+/** An endpoint that has not even accepted the connection by then is let go without a word. */
+const giveUpMs = 5000;
+
 const ignore = (): void => undefined;
 
 /** TCP to one local endpoint. */
@@ -77,7 +80,7 @@ export function localCandidate(
     });
     return {
       cancel(why) {
-        socket.off('error', refused).on('error', ignore).destroy();
+        giveUp(socket.off('error', refused).on('error', ignore));
         leave();
         if (why === 'unwanted') return;
         state.latency.observe(now() - startedAt, now());
@@ -85,6 +88,15 @@ export function localCandidate(
       },
     };
   }
+}
+
+/**
+ * Ends a connection that nobody wants any more. The endpoint may have accepted it: a plain close would look to it like a
+ * client that had nothing to say, when in truth it was cut.
+ */
+function giveUp(socket: Socket): void {
+  socket.setTimeout(giveUpMs, () => socket.destroy());
+  socket.resetAndDestroy();
 }
 
 /** CONNECT through a session of one link; waits for a session when there is none. */

@@ -47,6 +47,8 @@ export interface NodeOptions {
   readonly health?: boolean;
   readonly metrics?: boolean;
   readonly instance?: string;
+  /** Whatever else a gateway can be given. */
+  readonly more?: Partial<GatewayOptions>;
 }
 
 export async function startNode(cluster: string, options: NodeOptions): Promise<Node> {
@@ -77,6 +79,7 @@ export async function startNode(cluster: string, options: NodeOptions): Promise<
     log: recordingLog(log),
     ...(options.limits && { limits: options.limits }),
     accessLog: (entry) => void access.push(entry),
+    ...options.more,
   };
   return { name, gateway: await startGateway(gatewayOptions), table, svid, trust, verifier, access, log };
 }
