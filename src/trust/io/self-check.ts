@@ -9,6 +9,7 @@ import type { ListenAddress } from '../../runtime/io/tcp-server.ts';
 import { dialTls, secureContextOf, type TlsMaterial } from '../../runtime/io/tls.ts';
 import { sleep } from '../../runtime/sleep.ts';
 import { Watchable } from '../../runtime/watchable.ts';
+import { uriNames } from '../verify/svid-profile.ts';
 import { keyIdOf } from '../x509/certificate.ts';
 import { readCertificate } from '../x509/read.ts';
 import { verifiedPeer } from './call-identity.ts';
@@ -96,7 +97,12 @@ async function proveOnce(options: SelfCheckOptions, signal: AbortSignal): Promis
     port: address.port,
     context: secureContextOf(own),
     alpn: ['h2'],
-    check: (chain) => ({ id: verifiedPeer(verifier, chain).id, chain }),
+    check(chain) {
+      const { id } = verifiedPeer(verifier, chain);
+      const expected = ownName(own);
+      if (id === expected) return { id, chain };
+      throw new IsthmusError('unauthenticated', `the own listener presents ${id}, not ${expected}`);
+    },
     timeoutMs: handshakeTimeoutMs,
     signal,
   });
@@ -111,6 +117,10 @@ async function proveOnce(options: SelfCheckOptions, signal: AbortSignal): Promis
     chain: servedOf(peer.chain),
     at: clock.now(),
   };
+}
+
+function ownName({ identity }: TlsMaterial): string {
+  return uriNames(readCertificate(identity?.chain[0] ?? new Uint8Array())).join(' ');
 }
 
 /** Leaf first, without the anchor, which the TLS library appends whether or not it was presented. */

@@ -4,7 +4,12 @@ import { type ClusterName, parseReplicaName } from '../../../src/model/names.ts'
 import type { Clock } from '../../../src/model/ports/clock.ts';
 import type { Attestor } from '../../../src/model/ports/attestor.ts';
 import { type GrpcListener, listenGrpc } from '../../../src/runtime/io/grpc-server.ts';
-import { type Authority, initAuthority, openAuthority } from '../../../src/trust/io/authority.ts';
+import {
+  type Authority,
+  initAuthority,
+  type OpenAuthorityOptions,
+  openAuthority,
+} from '../../../src/trust/io/authority.ts';
 import { gatewayIdentityService } from '../../../src/trust/io/authority-api.ts';
 import { optionalPeer, type VerifiedPeer } from '../../../src/trust/io/call-identity.ts';
 import { type ClusterCa, type OpenClusterCaOptions, openClusterCa } from '../../../src/trust/io/cluster-ca.ts';
@@ -24,11 +29,15 @@ export interface TestAuthority {
 }
 
 /** An authority in a directory of its own. */
-export async function startTestAuthority(ends: Endings, clock: Clock): Promise<TestAuthority> {
+export async function startTestAuthority(
+  ends: Endings,
+  clock: Clock,
+  options: Partial<OpenAuthorityOptions> = {},
+): Promise<TestAuthority> {
   const dir = await ends.directory();
   const stateDir = join(dir, 'authority');
   await initAuthority({ stateDir, federationDomain, clock, scryptCost: { N: 1 << 12 } });
-  const authority = await openAuthority({ stateDir, listen: loopback, clock, log: silent });
+  const authority = await openAuthority({ stateDir, listen: loopback, clock, log: silent, ...options });
   ends.add(() => authority.close());
   return { dir, authority };
 }
