@@ -75,7 +75,7 @@ export const limitSpecs: Readonly<Record<LimitName, LimitSpec>> = {
     default: 1024,
     min: 1,
     max: 10_000,
-    about: 'Sessions that peers hold here, those in their handshake included.',
+    about: 'Sessions that peers hold here.',
     reached: 'The TCP connection is reset before TLS.',
   },
   sessionsPerPeer: {
