@@ -14,6 +14,8 @@ export interface IdentityContext {
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
+  /** Whom a new intermediate still waits for, see `openClusterCa`. */
+  readonly unacknowledged: (sequence: number) => readonly string[];
   /** What stands in the way now, for `status`. */
   readonly onWait: (waitingFor: string) => void;
 }
@@ -46,12 +48,15 @@ export async function obtainIdentity(config: AgentConfig, context: IdentityConte
   return undefined;
 }
 
-async function openIfJoined(config: AgentConfig, { clock, log }: IdentityContext): Promise<ClusterCa | undefined> {
+async function openIfJoined(config: AgentConfig, context: IdentityContext): Promise<ClusterCa | undefined> {
   try {
+    const { clock, log, unacknowledged } = context;
     return await openClusterCa({
       stateDir: config.stateDir,
       clock,
       log,
+      svidLifeMs: config.svidLifeMs,
+      unacknowledged,
       ...(config.authority.length > 0 && { authorityAddresses: config.authority.map(formatHostPort) }),
     });
   } catch (thrown) {

@@ -151,8 +151,28 @@ function addInventory(trust: Command, world: World, choose: Choose): void {
     );
 }
 
-/** `trust verify|lint|vectors|bundle|audit|inventory`. */
+function addStatus(trust: Command, world: World, choose: Choose): void {
+  withServer(withOutput(trust.command('status')))
+    .description('which replica presents and trusts what, until when, and how long that lasts without the authority')
+    .option('-w, --watch', 'again each second')
+    .addHelpText(
+      'after',
+      examples([
+        ['isthmus trust status', 'chains, expiries, rosters and clocks of every replica'],
+        ['isthmus trust status -w', 'while an intermediate is renewed'],
+      ]),
+    )
+    .action(({ output, headers, watch = false, ...given }: ServerOptions & OutputOptions & { watch?: boolean }) =>
+      choose(async () => {
+        const { showCommand } = await import('../commands/show.ts');
+        return showCommand(world, 'trust status', [], { ...serverFlags(given), output, headers, watch });
+      }),
+    );
+}
+
+/** `trust status|verify|lint|vectors|bundle|audit|inventory`. */
 export function addTrust(program: Command, world: World, choose: Choose): void {
   const trust = program.command('trust').description('identities, anchors, and the proof that they are right');
-  for (const add of [addVerify, addLint, addBundle, addInventory, addAudit, addVectors]) add(trust, world, choose);
+  for (const add of [addStatus, addVerify, addLint, addBundle, addInventory, addAudit, addVectors])
+    add(trust, world, choose);
 }

@@ -1,0 +1,129 @@
+import { z } from 'zod';
+import { isReservedPath, parseSpiffeId, pathOf, type SpiffeId } from '../model/identity.ts';
+import { path, type ResolvePath, word } from './scalars.ts';
+import { scalar, section } from '../wire/schema.ts';
+
+/** An issuer of tokens that say who a workload is. */
+export interface JwtIssuerConfig {
+  /** `iss` of its tokens. */
+  readonly issuer: string;
+  /** Must be among `aud` of a token. Default `isthmus`. */
+  readonly audience: string;
+  /** JWK Set: a file, or its value. */
+  readonly keys: { readonly file: string } | { readonly jwks: unknown };
+  /** How `sub` names a workload. Default: as Kubernetes does, `system:serviceaccount:{namespace}:{serviceAccount}`. */
+  readonly subject: string;
+}
+
+/** A Unix socket of the SPIFFE Workload API, for one workload. */
+export interface WorkloadSocketConfig {
+  /** In a directory of its own, which becomes the user's. */
+  readonly path: string;
+  /** The identity of whoever opens it: an id of this cluster's trust domain, or `/ns/…/sa/…` without the domain. */
+  readonly identity: { readonly id: SpiffeId } | { readonly path: string };
+  /** Who may open it; absent = the agent's own user. */
+  readonly uid?: number;
+}
+
+/** How workloads get identities from this agent. */
+export interface WorkloadsConfig {
+  readonly jwt: readonly JwtIssuerConfig[];
+  readonly sockets: readonly WorkloadSocketConfig[];
+}
+
+const maxIssuers = 32;
+const maxSockets = 256;
+
+const text = (expected: string, max: number): z.ZodType<string> =>
+  word(expected, new RegExp(`^[\\x21-\\x7e]{1,${max}}$`));
+
+const issuer = (resolve: ResolvePath): z.ZodType<JwtIssuerConfig> =>
+  section({
+    issuer: text(`the issuer of tokens, such as 'https://kubernetes.default.svc'`, 2048),
+    audience: text(`an audience of your own, such as 'isthmus'`, 255).default('isthmus'),
+    keysFile: z.exactOptional(path(resolve)),
+    keys: z.exactOptional(z.looseObject({ keys: z.array(z.looseObject({ kty: z.string() })) })),
+    subject: text(`a subject with {namespace} and {serviceAccount}`, 300).default(
+      'system:serviceaccount:{namespace}:{serviceAccount}',
+    ),
+  }).transform(({ keysFile, keys, ...rest }, context): JwtIssuerConfig => {
+    if ((keysFile === undefined) === (keys === undefined)) {
+      const message = 'is required unless there is keys: one of the two, with the public keys of the issuer';
+      context.addIssue({ code: 'custom', path: ['keysFile'], message });
+    }
+    const names = rest.subject.match(/\{namespace\}|\{serviceAccount\}/g) ?? [];
+    if (names.length !== 2 || names[0] === names[1] || rest.subject.includes('}{')) {
+      const message = 'must have {namespace} and {serviceAccount} once each, with text between them';
+      context.addIssue({ code: 'custom', path: ['subject'], message });
+    }
+    return { ...rest, keys: keysFile === undefined ? { jwks: keys } : { file: keysFile } };
+  });
+
+const spiffeId: z.ZodType<SpiffeId> = scalar(
+  `a SPIFFE ID, such as 'spiffe://east.mesh.example/ns/shop/sa/web'`,
+  (value) => {
+    if (typeof value !== 'string') return undefined;
+    const id = parseSpiffeId(value);
+    if (pathOf(id) === '' || isReservedPath(id)) throw new Error(`must be a workload's, not one below '/isthmus'`);
+    return id;
+  },
+);
+
+const socket = (resolve: ResolvePath): z.ZodType<WorkloadSocketConfig> =>
+  section({
+    path: path(resolve),
+    spiffeId: z.exactOptional(spiffeId),
+    serviceAccount: z.exactOptional(
+      word(
+        `a service account as <namespace>/<name>, such as 'shop/web'`,
+        /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\/[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/,
+      ),
+    ),
+    uid: z.exactOptional(z.number().int().min(0).max(4_294_967_294)),
+  }).transform(({ spiffeId: id, serviceAccount, path: at, uid }, context): WorkloadSocketConfig => {
+    if ((id === undefined) === (serviceAccount === undefined)) {
+      const message = 'is required unless there is spiffeId: one of the two says whose socket it is';
+      context.addIssue({ code: 'custom', path: ['serviceAccount'], message });
+    }
+    const [namespace, name] = (serviceAccount ?? '/').split('/');
+    return {
+      path: at,
+      identity: id === undefined ? { path: `/ns/${namespace}/sa/${name}` } : { id },
+      ...(uid !== undefined && { uid }),
+    };
+  });
+
+/** The directory of a path, without touching the disk. */
+function folderOf(file: string): string {
+  return file.slice(0, Math.max(0, file.lastIndexOf('/')));
+}
+
+/** The key `workloads` of an agent. */
+export function workloadsSection(resolve: ResolvePath): z.ZodType<WorkloadsConfig> {
+  return section({
+    jwt: z.array(issuer(resolve)).max(maxIssuers).default([]),
+    sockets: z.array(socket(resolve)).max(maxSockets).default([]),
+  })
+    .superRefine(({ jwt, sockets }, context) => {
+      const once = (list: string, key: string, values: readonly string[], what: string): void => {
+        for (const [index, value] of values.entries()) {
+          if (values.indexOf(value) === index) continue;
+          const message = `${what}: '${value}' is that of ${list}[${values.indexOf(value)}] already`;
+          context.addIssue({ code: 'custom', path: [list, index, key], message });
+        }
+      };
+      once(
+        'jwt',
+        'issuer',
+        jwt.map((each) => each.issuer),
+        'must be there once',
+      );
+      once(
+        'sockets',
+        'path',
+        sockets.map((each) => folderOf(each.path)),
+        'must be in a directory of its own',
+      );
+    })
+    .prefault({});
+}
