@@ -35,6 +35,7 @@ interface Update {
   readonly removedServices: readonly string[];
   readonly clusters: readonly Buffer[];
   readonly removedClusters: readonly string[];
+  readonly more: boolean;
 }
 
 interface FromAgent {
@@ -349,4 +350,33 @@ test('config server: strangers and gateways without an advert are turned away', 
   const mute = agent.gateway('gw-0');
   mute.stream.write({ hello: { digest: '', advert: Buffer.from('?') } });
   await eventually(agent.server.gateways, (gateways) => gateways.size === 1);
+});
+
+test('config server: a gateway that follows another agent gets no table until it says so', async () => {
+  await using agent = await startAgent(tableOf(routeOf('web')));
+  const gateway = agent.gateway('gw-0');
+  await settled(agent, gateway);
+  const advert = Buffer.from(JSON.stringify({ addresses: [], version: '0.1.0' }));
+  const digest = digestOfTable(gateway.table);
+  gateway.stream.write({ hello: { digest, advert, standby: true } });
+  const name = parseReplicaName('gw-0');
+  await eventually(agent.server.gateways, (gateways) => gateways.get(name)?.follows === false);
+  agent.tables.set(tableOf(routeOf('web', 7)));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(gateway.updates.length, 1);
+  gateway.stream.write({ hello: { digest, advert, standby: false } });
+  await settled(agent, gateway);
+  assert.deepEqual(gateway.table, agent.tables.current);
+});
+
+test('config server: a table larger than a message goes in parts, which a gateway that does not read holds up', async () => {
+  const routes = Array.from({ length: 12_000 }, (_, index) => routeOf(`s${index}`));
+  await using agent = await startAgent(tableOf(...routes));
+  const gateway = agent.gateway('gw-0');
+  gateway.answers = false;
+  await eventually(gateway.changed, () => gateway.updates.at(-1)?.more === false, 20_000);
+  const sizes = gateway.updates.map(({ services }) => services.reduce((sum, { length }) => sum + length, 0));
+  assert.ok(sizes.length > 2 && sizes.every((size) => size <= 1 << 20), sizes.join(' '));
+  assert.equal(gateway.updates.flatMap(({ services }) => services).length, routes.length);
+  assert.equal(new Set(gateway.updates.map((update) => update.digest)).size, 1);
 });

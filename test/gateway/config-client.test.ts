@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { credentials, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
+import { credentials, Metadata, Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
 import { type ConfigClient, type ConfigClientOptions, connectConfig } from '../../src/gateway/io/config-client.ts';
 import { parseClusterName, parseReplicaName } from '../../src/model/names.ts';
 import type { ServiceRoute } from '../../src/model/route.ts';
@@ -16,7 +16,7 @@ import { freePort } from '../support/ports.ts';
 import { type LogLine, recordingLog, serviceRoute, until } from './support/mesh.ts';
 
 interface Heard {
-  readonly hello?: { readonly digest: string; readonly advert: Buffer };
+  readonly hello?: { readonly digest: string; readonly advert: Buffer; readonly standby: boolean };
   readonly ack?: { readonly revision: string; readonly digest: string; readonly error: string };
   readonly report?: Buffer;
 }
@@ -32,6 +32,7 @@ class TestAgent {
     server.addService(loadService('isthmus/v1/agent.proto', 'isthmus.v1.GatewayConfig').service, {
       connect: (call: ServerDuplexStream<Heard, object>) => {
         this.#calls.add(call);
+        call.sendMetadata(new Metadata());
         call.on('data', (message: Heard) => this.heard.push(message));
         call.on('error', () => undefined).on('end', () => call.end());
         call.on('close', () => this.#calls.delete(call));
@@ -51,6 +52,11 @@ class TestAgent {
 
   get hellos(): Heard[] {
     return this.heard.filter(({ hello }) => hello);
+  }
+
+  /** What the last greeting said. */
+  get follows(): boolean {
+    return this.hellos.at(-1)?.hello?.standby === false;
   }
 
   get acks(): NonNullable<Heard['ack']>[] {
@@ -224,7 +230,60 @@ describe('connectConfig', () => {
   it('goes to the next address when one fails', async () => {
     await agent.listen(port);
     await connect({ addresses: [`127.0.0.1:${await freePort()}`, `127.0.0.1:${port}`] });
+    await until('hello', () => agent.hellos.some(({ hello }) => hello?.standby === false));
+  });
+
+  it('follows one of several agents, reports to all, and follows another within moments without losing the table', async () => {
+    const other = new TestAgent();
+    const otherPort = await freePort();
+    try {
+      await agent.listen(port);
+      const client = await connect({ addresses: [`127.0.0.1:${port}`, `127.0.0.1:${otherPort}`] });
+      await until('followed', () => agent.follows);
+      await other.listen(otherPort);
+      agent.send(full(1, web));
+      await until('ack', () => agent.acks.length === 1);
+      await until('reports to both', () => [agent, other].every(({ heard }) => heard.some(({ report: r }) => r)));
+      assert.equal(other.follows, false);
+      other.send(full(1));
+      other.send({ trust: { sealedRoster: Buffer.from('r'), rosterChain: Buffer.from('c'), anchors: [] } });
+      await until('trust of the other', () => trusts.length === 1);
+      const seen: unknown[] = [];
+      client.connected.subscribe((connected) => seen.push(connected));
+      agent.stop();
+      await until('the other is followed', () => other.follows);
+      assert.equal(other.hellos.at(-1)?.hello?.digest, client.digest());
+      assert.deepEqual(client.table.current.services.get(web.key), web, 'the table of who is not followed is ignored');
+      const changed = { ...web, exported: false };
+      other.send(full(2, changed));
+      await until('the new table', () => client.table.current.services.get(web.key)?.exported === false);
+      assert.deepEqual(seen, [], 'it was connected all the time');
+    } finally {
+      other.stop();
+    }
+  });
+
+  it('applies an update that comes in parts only when it is whole', async () => {
+    await agent.listen(port);
+    const client = await connect();
     await until('hello', () => agent.hellos.length === 1);
+    const db = serviceRoute({ self: 'west', service: 'shop/db', local: [1002] });
+    const whole = full(1, web, db) as { update: { services: readonly Uint8Array[] } };
+    const part = (index: number, more: boolean): object => ({
+      update: { ...whole.update, services: [whole.update.services[index]], more },
+    });
+    agent.send(part(0, true));
+    agent.send(part(1, false));
+    await until('ack', () => agent.acks.length === 1);
+    assert.deepEqual([...client.table.current.services.keys()], ['shop/db', 'shop/web']);
+    agent.send(part(0, true));
+    agent.stop();
+    await until('the loss', () => !client.connected.current);
+    await agent.listen(port);
+    await until('another hello', () => agent.hellos.length === 2);
+    agent.send(part(1, false));
+    await until('refusal', () => agent.acks.length === 2);
+    assert.match(agent.acks[1]?.error ?? '', /digest/, 'half of one stream and half of another are no table');
   });
 
   it('does not call the agent before its own address is known', async () => {

@@ -29,6 +29,8 @@ export interface ConnectedGateway {
   readonly report: GatewayReport | undefined;
   /** Digest of the table it last said it has; empty = none. */
   readonly ackedDigest: string;
+  /** False: it applies the tables of another agent of this cluster. */
+  readonly follows: boolean;
   /** Wall clock in ms. */
   readonly connectedAt: number;
 }
@@ -133,15 +135,16 @@ class TableServer implements ConfigServer {
     const before = this.gateways.current;
     const now = new Map<ReplicaName, ConnectedGateway>();
     for (const [instance, { stream, connectedAt }] of this.#connections) {
-      const { advert, report, ackedDigest } = stream;
+      const { advert, report, ackedDigest, follows } = stream;
       if (!advert) continue;
       const known = before.get(instance);
       const same =
         known?.advert === advert &&
         known.report === report &&
         known.ackedDigest === ackedDigest &&
+        known.follows === follows &&
         known.connectedAt === connectedAt;
-      now.set(instance, same ? known : { instance, advert, report, ackedDigest, connectedAt });
+      now.set(instance, same ? known : { instance, advert, report, ackedDigest, follows, connectedAt });
     }
     const unchanged = now.size === before.size && [...now].every(([name, gateway]) => before.get(name) === gateway);
     if (!unchanged) this.gateways.set(now);

@@ -1,15 +1,15 @@
-import type { ServerDuplexStream } from '@grpc/grpc-js';
+import { Metadata, type ServerDuplexStream } from '@grpc/grpc-js';
 import { messageOf } from '../../model/error.ts';
 import type { ReplicaName } from '../../model/names.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { decodeAdvert, decodeReport, type GatewayAdvert, type GatewayReport } from '../../wire/gateway-report.ts';
 import type { TrustUpdate } from '../../wire/trust-update.ts';
-import { changeBetween, type EncodedTable } from '../config-diff.ts';
+import { changeBetween, type EncodedTable, splitChange, type TableChange } from '../config-diff.ts';
 
 /** Messages of agent.proto as proto-loader hands them over; whatever a field holds is checked before use. */
 export interface GatewayMessage {
-  readonly hello?: { readonly digest?: unknown; readonly advert?: unknown };
+  readonly hello?: { readonly digest?: unknown; readonly advert?: unknown; readonly standby?: unknown };
   readonly ack?: { readonly digest?: unknown; readonly error?: unknown };
   readonly report?: unknown;
 }
@@ -34,6 +34,8 @@ export interface GatewayStreamOptions {
 const ackTimeoutMs = 30_000;
 /** Refused updates in a row until it is disconnected; it comes back with a backoff. */
 const maxRefusals = 3;
+/** A larger update goes in several messages. */
+const maxMessageBytes: number = 1 << 20;
 
 /**
  * One gateway's configuration stream. At most one update is under way: what changes meanwhile waits in the newest
@@ -46,6 +48,10 @@ export class GatewayStream {
   /** What the gateway has; undefined = unknown, so that a full update is due. */
   #held: EncodedTable | undefined;
   #sent: EncodedTable | undefined;
+  /** What of `#sent` is still to be written, once the gateway has read what was. */
+  #unwritten: object[] = [];
+  /** False: it follows another agent, and this one only hears how it is. */
+  #follows = false;
   #ackedDigest = '';
   #refusals = 0;
   #deadline: Timer | undefined;
@@ -60,6 +66,9 @@ export class GatewayStream {
     call.on('error', () => this.end());
     call.on('cancelled', () => this.end());
     call.on('close', () => this.end());
+    call.on('drain', () => this.#write());
+    // Tells the gateway that somebody is there, also when there is nothing to send.
+    call.sendMetadata(new Metadata());
   }
 
   /** Undefined before its hello. */
@@ -71,9 +80,14 @@ export class GatewayStream {
     return this.#report;
   }
 
+  /** Whether it applies this agent's tables. */
+  get follows(): boolean {
+    return this.#follows;
+  }
+
   /** Digest of the table that the gateway last said it has; empty = none. */
   get ackedDigest(): string {
-    return this.#ackedDigest;
+    return this.#follows ? this.#ackedDigest : (this.#report?.tableDigest ?? this.#ackedDigest);
   }
 
   /** Sends what is due: trust first, then the way from the gateway's table to the present one. */
@@ -81,7 +95,7 @@ export class GatewayStream {
     if (this.#over || !this.#advert) return;
     this.#sendTrust();
     const table = this.#options.table();
-    if (!table || this.#sent || (this.#held && this.#held.digest === table.digest)) return;
+    if (!this.#follows || !table || this.#sent || (this.#held && this.#held.digest === table.digest)) return;
     this.#send(this.#held, table);
   }
 
@@ -102,14 +116,25 @@ export class GatewayStream {
   }
 
   #send(from: EncodedTable | undefined, to: EncodedTable): void {
-    const { call, clock, instance, log } = this.#options;
+    const { clock, instance, log } = this.#options;
     this.#sent = to;
     const digests = { revision: to.revision, full: from === undefined, base: from?.digest ?? '', digest: to.digest };
-    call.write({ update: { ...digests, ...changeBetween(from, to) } });
+    const parts: readonly TableChange[] = splitChange(changeBetween(from, to), maxMessageBytes);
+    this.#unwritten = parts.map((part, index) => ({ update: { ...digests, ...part, more: index < parts.length - 1 } }));
+    this.#write();
     this.#deadline = clock.schedule(ackTimeoutMs, () => {
       log.warn({ gateway: instance }, `gateway did not acknowledge within ${ackTimeoutMs} ms; disconnected`);
       this.end();
     });
+  }
+
+  #write(): void {
+    let message = this.#unwritten.shift();
+    while (message && !this.#over) {
+      // A slow gateway's update waits here, not in the memory of its connection.
+      const room = this.#options.call.write(message);
+      message = room ? this.#unwritten.shift() : undefined;
+    }
   }
 
   #receive(message: GatewayMessage): void {
@@ -126,14 +151,18 @@ export class GatewayStream {
     }
   }
 
-  #hello({ digest, advert }: NonNullable<GatewayMessage['hello']>): void {
-    if (this.#advert) return;
+  #hello({ digest, advert, standby }: NonNullable<GatewayMessage['hello']>): void {
     this.#advert = decodeAdvert(advert instanceof Uint8Array ? advert : new Uint8Array());
+    this.#follows = standby !== true;
     this.#ackedDigest = textOf(digest);
+    this.#deadline?.cancel();
+    this.#sent = undefined;
+    this.#held = undefined;
+    this.#unwritten = [];
     const table = this.#options.table();
     this.#sendTrust();
     // An empty step tells a gateway that came back with the right table that it is the right one.
-    if (table) this.#send(table.digest === this.#ackedDigest ? table : undefined, table);
+    if (table && this.#follows) this.#send(table.digest === this.#ackedDigest ? table : undefined, table);
   }
 
   #ack({ digest, error }: NonNullable<GatewayMessage['ack']>): void {

@@ -1,21 +1,19 @@
-import type { ChannelCredentials, ClientDuplexStream } from '@grpc/grpc-js';
+import type { ChannelCredentials } from '@grpc/grpc-js';
 import { IsthmusError, messageOf } from '../../model/error.ts';
 import type { ClusterName } from '../../model/names.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { Watch } from '../../model/ports/watch.ts';
 import type { RouteTable } from '../../model/route.ts';
-import { Backoff } from '../../runtime/backoff.ts';
-import { loadService } from '../../runtime/io/grpc.ts';
-import { channelOptions } from '../../runtime/io/grpc-client.ts';
 import { Watchable } from '../../runtime/watchable.ts';
 import { encodeAdvert, encodeReport, type GatewayAdvert, type GatewayReport } from '../../wire/gateway-report.ts';
-import { checkTrustUpdate, type TrustUpdate } from '../../wire/trust-update.ts';
+import type { TrustUpdate } from '../../wire/trust-update.ts';
 import { HeldTable, type TableUpdate } from '../routes/held-table.ts';
+import { AgentStream } from './agent-stream.ts';
 import { TableFile } from './table-file.ts';
 
 export interface ConfigClientOptions {
-  /** `host:port` of the agent's replicas; the next one is tried when one fails. */
+  /** `host:port` of the agent's replicas. The first three are called; another one is followed when one fails. */
   readonly addresses: readonly string[];
   readonly credentials: ChannelCredentials;
   /** Private directory for the last good table. */
@@ -46,22 +44,12 @@ export interface ConfigClient {
 }
 
 const reportEveryMs = 1000;
-const retry = { initialMs: 100, maxMs: 3000 };
-/** An agent that says nothing for so long after the greeting is left for the next one, if there is another. */
-const firstMessageMs = 10_000;
-/** Until the advert is looked at again. */
-const advertMs = 20;
+/** Agents that are called at once: one is followed, all are told how this gateway is. */
+const maxStreams = 3;
+/** An agent that sends no table for so long is left for the next one, if there is another. */
+const firstTableMs = 10_000;
 
-/** Messages of agent.proto as proto-loader hands them over; every field is checked before use. */
-interface AgentMessage {
-  readonly message?: string;
-  readonly update?: Readonly<Record<string, unknown>>;
-  readonly trust?: Readonly<Record<string, unknown>>;
-}
-
-type Stream = ClientDuplexStream<object, AgentMessage>;
-
-/** Follows the configuration stream of an agent, for ever, whatever happens to it. Resolves once the disk was read. */
+/** Follows the agents of the own cluster, for ever, whatever happens to them. Resolves once the disk was read. */
 export async function connectConfig(options: ConfigClientOptions): Promise<ConfigClient> {
   const [first] = options.addresses;
   if (first === undefined) {
@@ -69,23 +57,26 @@ export async function connectConfig(options: ConfigClientOptions): Promise<Confi
   }
   const file = new TableFile(options);
   const client = new FollowingClient(options, file, await file.load(options.self));
-  client.follow();
+  client.start();
   return client;
 }
 
+/**
+ * One stream to each agent, of which one is followed: its tables are applied. The others hear the same reports, since
+ * the leading agent publishes what all gateways say, and stand ready: when the followed one fails, the next table comes
+ * from another within a round trip, as a step from the table that is held.
+ */
 class FollowingClient implements ConfigClient {
   readonly table: Watchable<RouteTable>;
   readonly connected: Watchable<boolean> = new Watchable<boolean>(false);
   readonly #options: ConfigClientOptions;
   readonly #file: TableFile;
-  readonly #backoff: Backoff;
+  readonly #streams: readonly AgentStream[];
+  #followed: AgentStream | undefined;
   #held: HeldTable;
   #known: boolean;
-  #stream: Stream | undefined;
-  #endStream: (() => void) | undefined;
-  #timer: Timer | undefined;
   #reporter: Timer | undefined;
-  #attempt = 0;
+  #patience: Timer | undefined;
   #problem = 'the agent to be reached';
   #closed = false;
 
@@ -95,7 +86,15 @@ class FollowingClient implements ConfigClient {
     this.#held = stored ?? HeldTable.empty(options.self);
     this.#known = stored !== undefined;
     this.table = new Watchable(this.#held.table);
-    this.#backoff = new Backoff(retry, () => options.clock.random());
+    const addresses = options.addresses.slice(0, maxStreams);
+    this.#streams = addresses.map((address) => this.#streamTo(address, addresses.length === 1));
+    // A single agent is followed from the first word on.
+    if (addresses.length === 1) [this.#followed] = this.#streams;
+  }
+
+  start(): void {
+    for (const stream of this.#streams) stream.open();
+    this.reportNow();
   }
 
   status(): string | undefined {
@@ -108,139 +107,106 @@ class FollowingClient implements ConfigClient {
 
   reportNow(): void {
     this.#reporter?.cancel();
-    // An agent that does not read gets the next report, not a queue of old ones.
-    const report = this.#stream?.writableNeedDrain === false ? this.#options.report() : undefined;
-    if (report) this.#stream?.write({ report: encodeReport(report) });
-    if (this.#stream) this.#reporter = this.#options.clock.schedule(reportEveryMs, () => this.reportNow());
+    if (this.#closed) return;
+    const up = this.#streams.filter((stream) => stream.isUp);
+    const report = up.length > 0 ? this.#options.report() : undefined;
+    const bytes = report && encodeReport(report);
+    for (const stream of up) if (bytes) stream.report(bytes);
+    this.#reporter = this.#options.clock.schedule(reportEveryMs, () => this.reportNow());
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#timer?.cancel();
-    this.#endStream?.();
+    this.#reporter?.cancel();
+    this.#patience?.cancel();
+    for (const stream of this.#streams) stream.close();
+    this.connected.set(false);
     await this.#file.close();
   }
 
-  follow(): void {
-    const { addresses, credentials, clock } = this.#options;
-    const advert = this.#options.advert();
-    if (!advert) {
-      this.#timer = clock.schedule(advertMs, () => this.follow());
-      return;
-    }
-    const address = addresses[this.#attempt % addresses.length] ?? '';
-    const Service = loadService('isthmus/v1/agent.proto', 'isthmus.v1.GatewayConfig');
-    const client = new Service(address, credentials, channelOptions);
-    const open = client['Connect'] as () => Stream;
-    const stream: Stream = open.call(client);
-    const silence = clock.schedule(firstMessageMs, () => {
-      if (addresses.length > 1) end(`agent ${address} is silent`);
-    });
-    let over = false;
-    const end = (reason: string): void => {
-      if (over) return;
-      over = true;
-      silence.cancel();
-      stream.cancel();
-      client.close();
-      this.#lost(address, reason);
-    };
-    this.#stream = stream;
-    this.#endStream = () => end('closed');
-    stream.on('error', (error) => end(messageOf(error)));
-    stream.on('end', () => end('the agent ended the stream'));
-    stream.on('data', (message: AgentMessage) => {
-      if (over) return;
-      silence.cancel();
-      this.#heard(address);
-      this.#receive(message);
-    });
-    stream.write({ hello: { digest: this.digest(), advert: encodeAdvert(advert) } });
+  #streamTo(address: string, follows: boolean): AgentStream {
+    const { credentials, clock, log } = this.#options;
+    const stream: AgentStream = new AgentStream(
+      {
+        address,
+        credentials,
+        greeting: () => {
+          const advert = this.#options.advert();
+          return advert && { digest: this.digest(), advert: encodeAdvert(advert) };
+        },
+        clock,
+        onUp: () => this.#up(stream),
+        onDown: (reason) => this.#down(stream, reason),
+        onUpdate: (revision, update) => this.#update(stream, revision, update),
+        onTrust: (update) => this.#options.onTrust(update),
+        onBad: (what, revision, thrown) => {
+          const reason = messageOf(thrown);
+          log.warn(
+            { agent: address, revision, reason },
+            `${what === 'trust' ? 'a trust update' : 'an update of the routes'} was refused`,
+          );
+          // The agent answers an error with the full table.
+          if (what === 'update') stream.acknowledge(revision, this.digest(), reason);
+        },
+      },
+      follows,
+    );
+    return stream;
+  }
+
+  #up(stream: AgentStream): void {
+    if (!this.#followed) this.#follow(stream);
+    else if (stream === this.#followed) this.#following(stream);
     this.reportNow();
   }
 
-  #heard(address: string): void {
-    if (this.connected.current) return;
-    this.#backoff.reset();
-    this.#options.log.info({ agent: address }, 'following the agent');
-    this.connected.set(true);
-  }
-
-  #lost(address: string, reason: string): void {
-    const { log, clock } = this.#options;
-    this.#stream = undefined;
-    this.#endStream = undefined;
-    this.#reporter?.cancel();
+  #down(stream: AgentStream, reason: string): void {
+    if (stream !== this.#followed && this.#followed) return;
     const changed = this.#problem !== reason || this.connected.current;
     this.#problem = reason;
+    if (changed)
+      this.#options.log.warn({ agent: stream.address, reason }, 'lost the agent: going on with what is known');
+    const next = this.#streams.find((other) => other !== stream && other.isUp);
+    if (next) return this.#follow(next);
     this.connected.set(false);
-    if (this.#closed) return;
-    if (changed) log.warn({ agent: address, reason }, 'lost the agent: going on with what is known');
-    this.#attempt += 1;
-    this.#timer = clock.schedule(this.#backoff.next(), () => this.follow());
+    if (this.#streams.length > 1) this.#follow(undefined);
   }
 
-  #receive({ update, trust }: AgentMessage): void {
-    if (trust) this.#trust(trust);
-    if (update) this.#update(update);
+  #follow(stream: AgentStream | undefined): void {
+    this.#followed?.follow(false);
+    this.#followed = stream;
+    stream?.follow(true);
+    if (stream?.isUp) this.#following(stream);
   }
 
-  #trust(trust: Readonly<Record<string, unknown>>): void {
+  #following(stream: AgentStream): void {
+    this.#options.log.info({ agent: stream.address }, 'following the agent');
+    this.connected.set(true);
+    this.#patience?.cancel();
+    if (this.#streams.length === 1) return;
+    this.#patience = this.#options.clock.schedule(firstTableMs, () => {
+      const from = this.#streams.indexOf(stream);
+      const others = [...this.#streams.slice(from + 1), ...this.#streams.slice(0, from)];
+      const next = others.find((other) => other.isUp);
+      if (!next || this.#followed !== stream) return;
+      this.#options.log.warn({ agent: stream.address }, `no table within ${firstTableMs} ms; trying another agent`);
+      this.#follow(next);
+    });
+  }
+
+  #update(stream: AgentStream, revision: string, update: TableUpdate): void {
+    this.#patience?.cancel();
     try {
-      const { sealedRoster, rosterChain, anchors } = trust;
-      this.#options.onTrust(
-        checkTrustUpdate({
-          sealedRoster: bytesOf(sealedRoster),
-          rosterChain: bytesOf(rosterChain),
-          anchors: listOf(anchors, bytesOf),
-        }),
-      );
-    } catch (thrown) {
-      this.#options.log.warn({ reason: messageOf(thrown) }, 'a trust update was refused');
-    }
-  }
-
-  #update(fields: Readonly<Record<string, unknown>>): void {
-    const revision = typeof fields['revision'] === 'string' ? fields['revision'] : '0';
-    try {
-      const next = this.#held.apply(updateOf(fields));
+      const next = this.#held.apply(update);
       if (!this.#known || next.digest !== this.#held.digest) this.#file.store(next);
       this.#known = true;
       this.#held = next;
       this.table.set(next.table);
-      this.#stream?.write({ ack: { revision, digest: next.digest, error: '' } });
+      stream.acknowledge(revision, next.digest);
     } catch (thrown) {
-      // The agent answers an error with the full table.
       const error = messageOf(thrown);
-      this.#options.log.warn({ revision, reason: error }, 'an update of the routes was refused');
-      this.#stream?.write({ ack: { revision, digest: this.digest(), error } });
+      this.#options.log.warn({ agent: stream.address, revision, reason: error }, 'an update of the routes was refused');
+      stream.acknowledge(revision, this.digest(), error);
     }
   }
-}
-
-function updateOf(fields: Readonly<Record<string, unknown>>): TableUpdate {
-  return {
-    full: fields['full'] === true,
-    base: textOf(fields['base']),
-    digest: textOf(fields['digest']),
-    services: listOf(fields['services'], bytesOf),
-    removedServices: listOf(fields['removedServices'], textOf),
-    clusters: listOf(fields['clusters'], bytesOf),
-    removedClusters: listOf(fields['removedClusters'], textOf),
-  };
-}
-
-function textOf(value: unknown): string {
-  if (typeof value === 'string') return value;
-  throw new IsthmusError('corrupt', 'A message of the agent has something else where text must be');
-}
-
-function bytesOf(value: unknown): Uint8Array {
-  if (value instanceof Uint8Array) return value;
-  throw new IsthmusError('corrupt', 'A message of the agent has something else where bytes must be');
-}
-
-function listOf<T>(value: unknown, item: (value: unknown) => T): T[] {
-  if (Array.isArray(value)) return value.map(item);
-  throw new IsthmusError('corrupt', 'A message of the agent has something else where a list must be');
 }
