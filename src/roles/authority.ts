@@ -59,11 +59,13 @@ export async function startAuthority(config: AuthorityConfig, context: RoleConte
       const message = `The authority in ${config.stateDir} is that of ${authority.federationDomain}: current value is '${config.federationDomain}'`;
       throw blame(new IsthmusError('invalid', message), config.source, 'federationDomain');
     }
+    let endpoint: BundleEndpoint | undefined;
     if (config.bundles) {
-      const endpoint = await serveBundles(config.bundles, authority, { clock, log }).catch((thrown: unknown) => {
+      const served = await serveBundles(config.bundles, authority, { clock, log }).catch((thrown: unknown) => {
         throw blame(thrown, config.source, bundleKeyOf(thrown));
       });
-      started.add('bundle endpoint', () => endpoint.close());
+      endpoint = served;
+      started.add('bundle endpoint', () => served.close());
     }
     // A configured port 0 is known only now.
     const addresses = config.advertise.map((address) =>
@@ -73,6 +75,7 @@ export async function startAuthority(config: AuthorityConfig, context: RoleConte
       config,
       clock,
       hubName: hub?.name,
+      bundleProblem: () => endpoint?.problem(),
       startedAt: clock.monotonic(),
       addresses,
     });

@@ -23,6 +23,8 @@ export interface AuthorityApiContext {
   /** Undefined: there is no hub. */
   readonly hubName: string | undefined;
   readonly startedAt: number;
+  /** Why bundles are served with an old certificate; undefined: they are not, or not served. */
+  readonly bundleProblem: () => string | undefined;
   /** `host:port`, as join tokens name them. */
   readonly addresses: readonly string[];
 }
@@ -123,7 +125,7 @@ function statusOf(status: TrustStatus, context: AuthorityApiContext): AuthorityS
     rootExpiresInMs: status.rootNotAfter - clock.now(),
     ...(hub && { hub }),
     waitingFor: waitingFor(status, hub),
-    warnings: warningsOf(status, clock.now()),
+    warnings: [...warningsOf(status, clock.now()), ...bundleWarnings(context.bundleProblem())],
   };
 }
 
@@ -151,6 +153,10 @@ function warningsOf(status: TrustStatus, now: number): readonly string[] {
       ? [`${pending} certificates wait for the offline root`]
       : []),
   ];
+}
+
+function bundleWarnings(problem: string | undefined): readonly string[] {
+  return problem === undefined ? [] : [`bundles are served with an old certificate: ${problem}`];
 }
 
 function rowOf(entry: RosterEntry): ClusterRow {

@@ -29,7 +29,7 @@ export function initialTrust(
 }
 
 /** Sequence 0: every real roster is newer. */
-export function emptyRoster(federationDomain: TrustDomain): Roster {
+function emptyRoster(federationDomain: TrustDomain): Roster {
   return { federationDomain, sequence: 0, issuedAt: 0, clusters: new Map(), deniedKeyIds: [] };
 }
 

@@ -130,7 +130,7 @@ const algorithmIdentifiers: Readonly<Record<SignatureAlgorithm, der.Asn1>> = {
 };
 
 /** The AlgorithmIdentifier of a signature. */
-export function encodeAlgorithm(algorithm: SignatureAlgorithm): der.Asn1 {
+function encodeAlgorithm(algorithm: SignatureAlgorithm): der.Asn1 {
   return algorithmIdentifiers[algorithm];
 }
 
