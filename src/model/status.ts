@@ -154,6 +154,8 @@ export interface LinkRow {
   readonly rttP99Ms?: number;
   /** 0 to 1, of the probes of the last minute. */
   readonly loss?: number;
+  /** Connections which the far gateway carries, as it said when it was last asked. */
+  readonly load?: number;
   /** Age of what `from` knows of `to`. */
   readonly syncAgeMs?: number;
   /** Until the first of the identities on the way runs out. */

@@ -17,7 +17,9 @@ import { startRedis, type TestRedis } from '../support/redis.ts';
 
 const example = new URL('../../deploy/examples/two-clusters/', import.meta.url).pathname;
 /** As in the files; each gets a free port instead. */
-const documentedPorts = [6379, 8443, 15012, 7071, 15008, 15021, 16012, 7072, 16008, 16021, 8081, 8082, 20080, 21080];
+const documentedPorts = [
+  6379, 8443, 15012, 7071, 15008, 15021, 15090, 16012, 7072, 16008, 16021, 16090, 8081, 8082, 20080, 21080,
+];
 
 let dir = '';
 let redis: TestRedis;

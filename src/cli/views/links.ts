@@ -27,6 +27,7 @@ const columns: readonly Column<LinkRow>[] = [
   { title: 'GATEWAY', cell: (row) => row.gateway ?? '' },
   { title: 'RTT-P50/P99', cell: rttOf },
   { title: 'LOSS', cell: (row) => formatShare(row.loss), tone: ({ loss }) => ((loss ?? 0) > 0 ? 'warn' : undefined) },
+  { title: 'LOAD', cell: ({ load }) => (load === undefined ? '' : String(load)), wide: true },
   { title: 'SYNC-AGE', cell: (row) => formatAge(row.syncAgeMs) },
   { title: 'TRUST', cell: (row) => formatAge(row.trustExpiresInMs) },
   { title: 'FOR', cell: (row) => formatAge(row.forMs), wide: true },

@@ -45,6 +45,7 @@ export function linkRows(facts: AgentFacts): readonly LinkRow[] {
       ...(link.rttP50Ms !== undefined && { rttP50Ms: link.rttP50Ms }),
       ...(link.rttP99Ms !== undefined && { rttP99Ms: link.rttP99Ms }),
       loss: link.loss,
+      ...(link.load !== undefined && { load: link.load }),
       ...(heardAt !== undefined && { syncAgeMs: Math.max(0, facts.now - heardAt) }),
       ...(expiry !== undefined && { trustExpiresInMs: expiry }),
       forMs: link.forMs,

@@ -33,6 +33,7 @@ function serviceRow(facts: AgentFacts, route: ServiceRoute): ServiceRow {
   const message = [
     ...conflicts.map((conflict) => conflict.message),
     ...unlistened.map(({ port }) => `no import port left for port ${port}`),
+    ...gatewayProblems(facts, route.key),
   ].join('; ');
   return {
     service: route.key,
@@ -50,6 +51,14 @@ function serviceRow(facts: AgentFacts, route: ServiceRoute): ServiceRow {
     state,
     ...(message !== '' && { message }),
   };
+}
+
+/** What gateways say keeps clients from it, each thing once. */
+function gatewayProblems({ gateways }: AgentFacts, key: ServiceKey): readonly string[] {
+  const problems = gateways.flatMap(
+    ({ report }) => report?.services.find(({ service }) => service === key)?.problem ?? [],
+  );
+  return [...new Set(problems)];
 }
 
 function healthyOf(facts: AgentFacts, key: ServiceKey, { cluster }: Target): EndpointCounts {
