@@ -129,11 +129,6 @@ const algorithmIdentifiers: Readonly<Record<SignatureAlgorithm, der.Asn1>> = {
   rsaSha256: der.sequence(der.oid(oids.rsaSha256), der.nullValue()),
 };
 
-/** The AlgorithmIdentifier of a signature. */
-function encodeAlgorithm(algorithm: SignatureAlgorithm): der.Asn1 {
-  return algorithmIdentifiers[algorithm];
-}
-
 const version3 = der.explicit(0, der.integer(Uint8Array.of(2)));
 
 function checkSerial(serial: Uint8Array): void {
@@ -166,7 +161,7 @@ export function encodeTbs(spec: CertificateSpec, issuer: IssuerParts): Uint8Arra
     der.sequence(
       version3,
       der.integer(spec.serial),
-      encodeAlgorithm(issuer.algorithm),
+      algorithmIdentifiers[issuer.algorithm],
       issuer.name,
       der.sequence(der.time(spec.notBefore), der.time(spec.notAfter)),
       encodeName(spec.subject),
@@ -179,6 +174,6 @@ export function encodeTbs(spec: CertificateSpec, issuer: IssuerParts): Uint8Arra
 /** The whole of a signed structure (Certificate, CertificationRequest). ECDSA signatures are DER. */
 export function encodeSigned(toBeSigned: Uint8Array, signature: Uint8Array, algorithm: SignatureAlgorithm): Uint8Array {
   return der.encodeDer(
-    der.sequence(der.decodeOwnDer(toBeSigned), encodeAlgorithm(algorithm), der.bitString(signature)),
+    der.sequence(der.decodeOwnDer(toBeSigned), algorithmIdentifiers[algorithm], der.bitString(signature)),
   );
 }
