@@ -124,7 +124,7 @@ describe('a hostile peer', () => {
   const attacks: readonly Attack[] = [
     {
       what: 'rapid resets (CVE-2023-44487)',
-      bytes: () => repeat(12_000, (index) => Buffer.concat([connectFrame(index * 2 + 1, web), reset(index * 2 + 1)])),
+      bytes: () => repeat(30_000, (index) => Buffer.concat([connectFrame(index * 2 + 1, web), reset(index * 2 + 1)])),
       code: errorCode.enhanceYourCalm,
       reason: 'rapid-reset',
     },

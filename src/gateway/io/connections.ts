@@ -7,6 +7,7 @@ import { type Candidate, race, type RaceResult } from '../balance/race.ts';
 import type { Outcome } from '../balance/service-book.ts';
 import type { ServiceEntry } from '../balance/service-entry.ts';
 import type { GatewayLimits } from '../limits.ts';
+import { type Holder, tooMuch } from '../tunnel/too-much.ts';
 import type { Dialled } from './dial.ts';
 import { abortEnd, type Splice, type SpliceCause, type SpliceEnd, type SpliceResult, splice } from './splice.ts';
 
@@ -130,8 +131,8 @@ class Carried {
     this.#splice?.sweep(now, { idleTimeoutMs: wanted ?? idleTimeoutMs, lingerMs });
   }
 
-  cut(): void {
-    if (this.#splice) return this.#splice.cut();
+  cut(why: 'cut' | 'overload' = 'cut'): void {
+    if (this.#splice) return this.#splice.cut(why);
     abortEnd(this.#request.client);
   }
 
@@ -165,6 +166,8 @@ class Carried {
   #join(dialled: Dialled, attempts: number): void {
     const connectedAt = this.#options.clock.monotonic();
     this.#settle();
+    // Thousands of idle connections need not remember how they were made.
+    this.#stopRace = undefined;
     this.#request.accept?.();
     this.#splice = splice(this.#request.client, dialled.end, (result) => {
       dialled.release(outcomeOf(result));
@@ -253,6 +256,8 @@ function flagOf({ cause }: SpliceResult): ResponseFlag {
       return 'SI';
     case 'cut':
       return 'LR';
+    case 'overload':
+      return 'UO';
   }
 }
 
@@ -353,16 +358,26 @@ export class Connections {
     });
   }
 
-  /** Call about once a second: ends what is idle and weighs what is buffered. */
+  /**
+   * Call about once a second: ends what is idle and weighs what is buffered. Refusing new connections does not shrink
+   * what the present ones hold, so the ones that hold most are reset until the rest is within bounds.
+   */
   sweep(now: number): void {
-    this.#buffered = 0;
-    for (const use of this.#peers.values()) use.buffered = 0;
+    const { receiveBudgetBytes, receiveBudgetPerPeerBytes } = this.#options.limits;
+    const holders: Holder<Carried>[] = [];
     for (const carried of this.#open) {
       carried.sweep(now);
       const bytes = carried.buffered();
+      if (bytes > 0) holders.push({ holder: carried, peer: carried.peer, bytes });
+    }
+    const shed = tooMuch(holders, { total: receiveBudgetBytes, perPeer: receiveBudgetPerPeerBytes });
+    this.#buffered = 0;
+    for (const use of this.#peers.values()) use.buffered = 0;
+    for (const { holder, peer, bytes } of holders) {
       this.#buffered += bytes;
-      const use = carried.peer && this.#peers.get(carried.peer);
+      const use = peer && this.#peers.get(peer);
       if (use) use.buffered += bytes;
+      if (shed.has(holder)) holder.cut('overload');
     }
   }
 

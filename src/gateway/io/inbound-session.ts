@@ -5,7 +5,7 @@ import type { Clock } from '../../model/ports/clock.ts';
 import type { HeaderFields } from '../../wire/connect.ts';
 import type { GatewayLimits } from '../limits.ts';
 import { type Abuse, SessionGuard } from '../tunnel/session-guard.ts';
-import { resetAllowance, sessionBounds, settingsOf } from './http2-settings.ts';
+import { serverBounds, settingsOf } from './http2-settings.ts';
 import { watchSession } from './watchdog.ts';
 
 export interface InboundSessionOptions {
@@ -19,11 +19,7 @@ export interface InboundSessionOptions {
 /** Serves HTTP/2 on a connection whose peer is known, and ends it when that peer breaks the rules or falls silent. */
 export function serveSession(socket: TLSSocket, options: InboundSessionOptions): ServerHttp2Session {
   const { limits, clock, onFault } = options;
-  const session = performServerHandshake(socket, {
-    settings: settingsOf(limits),
-    ...sessionBounds,
-    ...resetAllowance,
-  });
+  const session = performServerHandshake(socket, { settings: settingsOf(limits), ...serverBounds });
   const guard = new SessionGuard(clock.monotonic());
   let streams = 0;
   session.setLocalWindowSize(limits.sessionWindowBytes);

@@ -8,7 +8,7 @@ import { dialTls } from '../../runtime/io/tls.ts';
 import type { GatewayLimits } from '../limits.ts';
 import { mayBecome, type SessionState } from '../tunnel/session-state.ts';
 import type { Credentials, GatewayPeer } from './credentials.ts';
-import { settingsOf } from './http2-settings.ts';
+import { sessionBounds, settingsOf } from './http2-settings.ts';
 import { watchSession } from './watchdog.ts';
 
 /** A new stream is not put on a session that is this full while another could be opened. */
@@ -174,7 +174,11 @@ export async function openSession(options: SessionOptions, events: SessionEvents
 }
 
 function startHttp2(socket: TLSSocket, limits: GatewayLimits): ClientHttp2Session {
-  const http2 = connectHttp2('http://gateway', { createConnection: () => socket, settings: settingsOf(limits) });
+  const http2 = connectHttp2('http://gateway', {
+    createConnection: () => socket,
+    settings: settingsOf(limits),
+    ...sessionBounds,
+  });
   // Owned from the first moment: an error that nobody hears would end the process.
   http2.on('error', () => undefined);
   http2.once('connect', () => http2.setLocalWindowSize(limits.sessionWindowBytes));

@@ -14,7 +14,9 @@ export type SpliceCause =
   | 'upstream-reset'
   | 'idle'
   /** This gateway ended it. */
-  | 'cut';
+  | 'cut'
+  /** This gateway ended it because too much waited for its receiver. */
+  | 'overload';
 
 export interface SpliceResult {
   readonly cause: SpliceCause;
@@ -29,7 +31,7 @@ export interface Splice {
   /** Called regularly: cuts what was idle, or lingered after an abort, for too long. */
   sweep(now: number, limits: { readonly idleTimeoutMs: number; readonly lingerMs: number }): void;
   /** Resets both sides at once. */
-  cut(): void;
+  cut(why: 'cut' | 'overload'): void;
 }
 
 /** Chunks from this size on take the paths for bulk; smaller ones are sent and forgotten at once. */
@@ -213,9 +215,11 @@ class Pair implements Splice {
     this.#upstream.destroy();
   }
 
-  cut(): void {
-    this.#abort('cut');
+  cut(why: 'cut' | 'overload'): void {
+    this.#abort(why);
+    // What waits for a side that has ended cleanly would go on waiting.
     this.#client.destroy();
+    if (why === 'overload') this.#upstream.destroy();
   }
 
   #abort(why: SpliceCause): void {
