@@ -1,5 +1,5 @@
 import { IsthmusError } from '../model/error.ts';
-import { parseTrustDomain, type TrustDomain } from '../model/identity.ts';
+import { parseSpiffeId, parseTrustDomain, type SpiffeId, type TrustDomain } from '../model/identity.ts';
 import {
   type ClusterName,
   isPort,
@@ -55,6 +55,8 @@ export interface AgentApi {
 
 export interface ExplainRequest {
   readonly from: ClusterName | undefined;
+  /** The workload that calls; undefined: one that cannot be named. */
+  readonly identity: SpiffeId | undefined;
   readonly service: ServiceKey;
   readonly port: number;
 }
@@ -125,6 +127,13 @@ function graceField({ graceMs }: Fields): number | undefined {
   throw new IsthmusError('invalid', `graceMs must be 0 to ${maxGraceMs}: current value is ${JSON.stringify(graceMs)}`);
 }
 
+/** A cluster, or a workload by its SPIFFE ID. */
+function parseCaller(from: string | undefined): Pick<ExplainRequest, 'from' | 'identity'> {
+  if (from === undefined || from === '') return { from: undefined, identity: undefined };
+  if (from.startsWith('spiffe://')) return { from: undefined, identity: parseSpiffeId(from) };
+  return { from: parseClusterName(from), identity: undefined };
+}
+
 function parseExplain(query: Readonly<Record<string, string>>): ExplainRequest {
   const to = query['to'] ?? '';
   const colon = to.lastIndexOf(':');
@@ -137,7 +146,7 @@ function parseExplain(query: Readonly<Record<string, string>>): ExplainRequest {
   }
   const { from } = query;
   return {
-    from: from === undefined || from === '' ? undefined : parseClusterName(from),
+    ...parseCaller(from),
     service: parseServiceKey(to.slice(0, colon)),
     port,
   };

@@ -89,6 +89,8 @@ export interface AgentConfig {
   readonly healthCheck: HealthCheckConfig;
   /** The federation's defaults as this cluster applies them. */
   readonly policy: { readonly failover: FailoverPlan } & TrafficPlan;
+  /** Policy files, or folders of them; read again when they change. Default none. */
+  readonly policies: readonly string[];
   readonly importPorts: ImportPortsConfig;
   /** Longest life of the SVIDs that this agent issues, in ms, 1 h to 24 h. Default 12 h. */
   readonly svidLifeMs: number;
@@ -183,6 +185,7 @@ function schema(resolve: ResolvePath): z.ZodType<AgentConfig> {
     services: serviceList.default([]),
     healthCheck: healthCheck.prefault({}),
     policy: section({ failover: failover.prefault({}), ...trafficSections }).prefault({}),
+    policies: z.array(path(resolve)).max(64).default([]),
     importPorts: importPorts.prefault({}),
     svidLife: duration(3_600_000, day).default(day / 2),
     workloads: workloadsSection(resolve),

@@ -131,6 +131,8 @@ export interface PolicyRecord {
   readonly issuedAt: number;
   /** The same of its first version: the older of two equals wins. Absent: `issuedAt`. */
   readonly createdAt?: number;
+  /** The publisher's file that it is from, by its name alone. Absent: it was applied. */
+  readonly file?: string;
 }
 
 /** Which policies a cluster has in force. Key: `applied/policies`. */

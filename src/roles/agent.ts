@@ -1,6 +1,7 @@
 import { Server } from '@grpc/grpc-js';
 import { type AgentApi, agentRoutes } from '../admin/agent-api.ts';
 import { startReadOnly } from '../admin/io/read-only.ts';
+import { policyRoutes } from '../admin/policy-api.ts';
 import { startAdmin } from '../admin/io/server.ts';
 import type { RoleIo } from '../cli/role-io.ts';
 import type { AgentConfig } from '../config/agent.ts';
@@ -15,10 +16,11 @@ import { ensurePrivateDir } from '../runtime/io/files.ts';
 import { type GrpcListener, listenGrpc } from '../runtime/io/grpc-server.ts';
 import type { ClusterCa } from '../trust/io/cluster-ca.ts';
 import { optionalPeer, type VerifiedPeer } from '../trust/io/call-identity.ts';
-import { createAgentApi } from './agent/agent-api.ts';
+import { createAgentApi, factsOf } from './agent/agent-api.ts';
 import { obtainIdentity } from './agent/identity.ts';
 import { type RunningAgent, startRunning } from './agent/running.ts';
 import type { RoleContext } from './authority.ts';
+import { createPolicyApi } from './agent/policy/api.ts';
 import { openHub } from './open-hub.ts';
 import { roleLog } from './role-log.ts';
 import { aborted, keepAlive, Started } from './shutdown.ts';
@@ -88,7 +90,19 @@ export async function startAgent(config: AgentConfig, context: RoleContext): Pro
       waitingFor: () => waitingFor,
       onLeft,
     });
-    const routes = agentRoutes(api);
+    const policyApi = createPolicyApi({
+      running: () =>
+        agent && {
+          desk: agent.desk,
+          failovers: agent.failovers,
+          input: agent.mesh.input,
+          facts: factsOf(config, agent, clock.now()),
+        },
+      waitingFor: () => waitingFor ?? 'the first routes',
+      operator: `admin socket of ${config.cluster}/${config.replica}`,
+      clock,
+    });
+    const routes = [...agentRoutes(api), ...policyRoutes(policyApi)];
     const http = await startReadOnly({ listen: config.listen.http, routes, log }).catch((thrown: unknown) => {
       throw blame(thrown, config.source, 'listen.http');
     });

@@ -116,6 +116,7 @@ const policySchema = z.looseObject({
   spec: z.record(z.string(), z.unknown()),
   issuedAt: time,
   createdAt: time.optional(),
+  file: z.string().max(255).optional(),
 });
 
 const appliedSchema = z.looseObject({

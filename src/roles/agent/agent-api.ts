@@ -7,6 +7,7 @@ import type { AgentStatus, DependencyStatus, EventRow } from '../../model/status
 import type { BundleReport } from '../../model/trust-report.ts';
 import type { Freshness } from '../../model/view.ts';
 import { formatHostPort } from '../../model/address.ts';
+import { trustDomainOf } from '../../model/identity.ts';
 import { bundleDetail, bundleRow } from '../../trust/bundle/describe.ts';
 import type { BundleStore } from '../../trust/io/bundle-store.ts';
 import { version } from '../version.ts';
@@ -46,13 +47,23 @@ export function createAgentApi(context: AgentApiContext): AgentApi {
       return agent && serviceDetail(facts(), key, agent.rates);
     },
     gateways: () => gatewayRows(facts()),
-    explain({ from, service, port }) {
+    explain({ from, identity, service, port }) {
       if (from !== undefined && from !== config.cluster) {
         throw new IsthmusError('invalid', `This is the agent of ${config.cluster}: it cannot explain for '${from}'`, {
           hint: `Ask the agent of ${from}: --server <its admin socket>`,
         });
       }
-      return explain(facts(), { service, port });
+      const domain = running()?.ca.trustDomain;
+      if (identity !== undefined && domain !== undefined && trustDomainOf(identity) !== domain) {
+        throw new IsthmusError(
+          'invalid',
+          `'${identity}' is no identity of ${config.cluster}, whose trust domain is ${domain}`,
+          {
+            hint: 'Ask the agent of its own cluster',
+          },
+        );
+      }
+      return explain(facts(), { service, port, identity });
     },
     trustStatus() {
       const agent = running();
@@ -117,8 +128,10 @@ function bundleReport(store: BundleStore | undefined): BundleReport {
   };
 }
 
-function factsOf(config: AgentConfig, agent: RunningAgent | undefined, now: number): AgentFacts {
+/** Everything that answers are made of. */
+export function factsOf(config: AgentConfig, agent: RunningAgent | undefined, now: number): AgentFacts {
   const self = config.cluster;
+  const input = agent?.mesh.input;
   return {
     self,
     now,
@@ -133,6 +146,7 @@ function factsOf(config: AgentConfig, agent: RunningAgent | undefined, now: numb
       ackedDigest: gateway.ackedDigest,
       report: gateway.report,
     })),
+    ...(agent && input && { policy: { input, policiesAt: (cluster) => agent.desk.policiesAt(cluster) } }),
   };
 }
 
@@ -267,6 +281,7 @@ function warnings(agent: RunningAgent | undefined, authority: AgentStatus['autho
   for (const [cluster, { problem }] of agent.reader.partitions.current) {
     if (problem !== undefined) found.push(`${cluster}: ${problem}`);
   }
+  found.push(...agent.desk.problems, ...agent.policyFiles.problems.map((problem) => `policy file: ${problem}`));
   const { exhausted } = agent.importPorts;
   if (exhausted.size > 0) {
     found.push(`no import port left for ${someOf(exhausted)}: widen importPorts`);

@@ -29,6 +29,10 @@ import { Announcer } from './announcer.ts';
 import { importRecords } from './imports.ts';
 import { Leading } from './leading.ts';
 import { Mesh } from './mesh.ts';
+import { PolicyDesk } from './policy/desk.ts';
+import { FailoverBook } from './policy/failovers.ts';
+import { PolicyFiles } from './policy/files.ts';
+import { filePolicyStore, sharedPolicyStore } from './policy/store.ts';
 import { TargetRates } from './status/rates.ts';
 import { serveWorkloads } from './workloads.ts';
 
@@ -69,6 +73,9 @@ export interface RunningAgent {
   readonly mesh: Mesh;
   readonly gateways: ConfigServer;
   readonly rates: TargetRates;
+  readonly desk: PolicyDesk;
+  readonly policyFiles: PolicyFiles;
+  readonly failovers: FailoverBook;
   readonly acknowledgements: Acknowledgements;
   close(): Promise<void>;
 }
@@ -129,6 +136,12 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
     const ages = await AgeBook.open({ stateDir, clock, log });
     started.add('ages', () => ages.close());
     const { failover, ...traffic } = config.policy;
+    const store = config.leaderLock === undefined ? filePolicyStore(stateDir, log) : sharedPolicyStore;
+    const desk = new PolicyDesk({ self: ca.cluster, store, clock, log });
+    const onFiles = desk.setFiles.bind(desk);
+    const policyFiles = new PolicyFiles({ paths: config.policies, onFiles, clock, log });
+    started.add('policy files', () => policyFiles.close());
+    await policyFiles.start();
     const mesh = new Mesh({
       self: ca.cluster,
       trust: ca.trust,
@@ -136,6 +149,7 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
       ages,
       source,
       importPorts,
+      desk,
       failover,
       traffic,
       log,
@@ -145,6 +159,11 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
     const gateways = serveGateways(context, mesh);
     started.add('config server', () => gateways.close());
     const rates = followReports(gateways, clock, started);
+    const failovers = new FailoverBook();
+    started.add(
+      'failovers',
+      gateways.gateways.subscribe((connected) => failovers.note(connected.values(), mesh.table.current, clock.now())),
+    );
     const acknowledgements = startAcknowledgements(context, { reader, gateways });
     started.add('acknowledgements', () => acknowledgements.close());
     const peerOf = (call: PeerCall): VerifiedPeer | undefined => context.listener()?.peerOf(call);
@@ -152,9 +171,12 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
     started.add('workloads', () => workloads.close());
     const leading = new Leading<LeadingPart>({
       elector: context.elector,
-      begin: () => lead(context, { mesh, source, gateways, importPorts, acknowledgements, reader, events, standsBy }),
+      begin: () =>
+        lead(context, { mesh, source, gateways, importPorts, acknowledgements, reader, events, desk, standsBy }),
       end: async (part) => {
         part.endAcks();
+        part.endPolicies();
+        desk.follow();
         part.announcer.close();
         mesh.lead(undefined);
         standsBy.set(true);
@@ -180,6 +202,9 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
       mesh,
       gateways,
       rates,
+      desk,
+      policyFiles,
+      failovers,
       acknowledgements,
       close: () => started.end(),
     };
@@ -194,24 +219,26 @@ interface LeadingPart {
   readonly publisher: Publisher;
   readonly announcer: Announcer;
   readonly endAcks: () => void;
+  readonly endPolicies: () => void;
 }
 
 interface LeadingContext
   extends Pick<
     RunningAgent,
-    'mesh' | 'source' | 'gateways' | 'importPorts' | 'acknowledgements' | 'reader' | 'events'
+    'mesh' | 'source' | 'gateways' | 'importPorts' | 'acknowledgements' | 'reader' | 'events' | 'desk'
   > {
   readonly standsBy: Watchable<boolean>;
 }
 
 async function lead(
   { config, ca, hub, onLeft, clock, log }: RunningContext,
-  { mesh, source, gateways, importPorts, acknowledgements, reader, events, standsBy }: LeadingContext,
+  { mesh, source, gateways, importPorts, acknowledgements, reader, events, desk, standsBy }: LeadingContext,
 ): Promise<LeadingPart> {
   if (reader.partitions.current.get(ca.cluster)?.left) {
     onLeft();
     throw new IsthmusError('cancelled', `The replica that led has taken ${ca.cluster} out of the federation`);
   }
+  await desk.lead(mesh.own);
   const publisher = await startPublisher({
     hub,
     cluster: ca.cluster,
@@ -233,6 +260,7 @@ async function lead(
     more: () => [
       ...(config.leaderLock === undefined ? [] : importRecords(importPorts.current)),
       ...acknowledgements.records.current,
+      ...desk.records(),
     ],
     clock,
   });
@@ -240,7 +268,8 @@ async function lead(
   standsBy.set(false);
   announcer.start();
   const endAcks = acknowledgements.records.subscribe(() => announcer.announce());
-  return { publisher, announcer, endAcks };
+  const endPolicies = desk.changes.subscribe(() => announcer.announce());
+  return { publisher, announcer, endAcks, endPolicies };
 }
 
 function startAcknowledgements(

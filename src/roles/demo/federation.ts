@@ -8,6 +8,7 @@ import type { Clock } from '../../model/ports/clock.ts';
 import type { Hub } from '../../model/ports/hub.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { FailoverPlan } from '../../model/route.ts';
+import type { Admission } from '../../model/trust.ts';
 import { ensurePrivateDir } from '../../runtime/io/files.ts';
 import { sleep } from '../../runtime/sleep.ts';
 import { initAuthority } from '../../trust/io/authority.ts';
@@ -34,6 +35,12 @@ const whatRunsWhere: readonly (readonly [ClusterName, readonly ServiceKey[]])[] 
 ];
 
 const federationDomain = parseTrustDomain('demo.internal');
+/** Every operator of the demo may do everything; the regions are for policies to go by. */
+function admissionOf(name: ClusterName): Partial<Admission> {
+  const region = name === south ? 'us' : 'eu';
+  return { mayOperate: true, mayPublishPolicy: true, labels: { region, ...(name !== south && { compliance: 'pci' }) } };
+}
+
 /** Short enough to watch, as the README says. */
 const failover: FailoverPlan = { healthyThreshold: 0.7, holdMs: 1000, returnOverMs: 3000 };
 const importPortsPerCluster = 1000;
@@ -73,7 +80,7 @@ export async function startDemoFederation(options: DemoFederationOptions): Promi
     const clusters = new Map<ClusterName, DemoCluster>();
     const starting = names.map(async (name, index) => {
       const workloads = await startWorkloads(name, ports, started);
-      const { token } = await authority.authority.issueToken({ cluster: name });
+      const { token } = await authority.authority.issueToken({ cluster: name, admission: admissionOf(name) });
       const first = (options.portsFrom ?? firstImportPort - 100) + 100 + index * importPortsPerCluster;
       return startDemoCluster({
         name,

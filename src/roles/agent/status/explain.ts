@@ -1,16 +1,24 @@
+import type { Caller } from '../../../model/access.ts';
+import { parseSpiffeId, type SpiffeId } from '../../../model/identity.ts';
 import type { ClusterName, ServiceKey } from '../../../model/names.ts';
 import type { ServiceRoute } from '../../../model/route.ts';
 import type { Explanation, ExplanationStep } from '../../../model/status.ts';
-import { step } from '../../../policy/shares.ts';
-import { type AgentFacts, reportedFacts, standings } from './facts.ts';
+import { judgeAccess } from '../../../policy/access.ts';
+import { effectivePolicy, keptOut } from '../../../policy/plan.ts';
+import { describeOrigin } from '../../../policy/policy.ts';
+import { formatDuration } from '../../../runtime/duration.ts';
+import { fieldText } from '../policy/field-text.ts';
+import { type AgentFacts, plannedShares, reportedFacts, standings } from './facts.ts';
 
 export interface ExplainTarget {
   readonly service: ServiceKey;
   readonly port: number;
+  /** The workload that calls; undefined: one that cannot be named. */
+  readonly identity?: SpiffeId | undefined;
 }
 
 /** Where a connection from this cluster would go now, step by step; runs the gateways' own `step` on their facts. */
-export function explain(facts: AgentFacts, { service, port }: ExplainTarget): Explanation {
+export function explain(facts: AgentFacts, { service, port, identity }: ExplainTarget): Explanation {
   const steps: ExplanationStep[] = [];
   const end = (ok: boolean, verdict: string): Explanation => ({
     from: facts.self,
@@ -32,10 +40,13 @@ export function explain(facts: AgentFacts, { service, port }: ExplainTarget): Ex
     return end(false, `${service} has no port ${port}`);
   }
   steps.push(listenerStep(facts, service, found.importPort));
-  steps.push({ title: 'policy', detail: policyText(route) });
+  steps.push(...policySteps(facts, route));
   steps.push(...candidateSteps(facts, route, port));
-  steps.push(accessStep(route));
-  return conclude(facts, { route, port, end });
+  const serving = servingShares(facts, route, port);
+  const access = accessSteps(facts, route, { port, identity, clusters: new Set(serving.map(([cluster]) => cluster)) });
+  steps.push(...access);
+  const denied = access.filter(({ ok }) => ok === false).map(({ title }) => title.slice('access '.length));
+  return conclude(serving, { denied, end });
 }
 
 function clustersOf(route: ServiceRoute): ClusterName[] {
@@ -54,19 +65,54 @@ function listenerStep(facts: AgentFacts, service: ServiceKey, importPort: number
   return { title: 'listener', detail: `port ${importPort} of ${who}`, ok: length > 0 };
 }
 
-function policyText(route: ServiceRoute): string {
-  const { healthyThreshold, holdMs, returnOverMs } = route.failover;
-  return `own cluster first, then all others by capacity; spills below ${Math.round(healthyThreshold * 100)}% health, holds ${holdMs} ms, returns over ${returnOverMs} ms (built-in default, times from the agent's configuration)`;
+/** One line for the fields that decide where traffic goes, one for each policy that says something of them. */
+function policySteps(facts: AgentFacts, route: ServiceRoute): ExplanationStep[] {
+  const { healthyThreshold, holdMs, returnOverMs, spillAt } = route.failover;
+  const times = [
+    `spills below ${percent(healthyThreshold)} health`,
+    ...(spillAt === undefined ? [] : [`above ${percent(spillAt)} of capacity`]),
+    `holds ${formatDuration(holdMs)}`,
+    `returns over ${formatDuration(returnOverMs)}`,
+  ].join(', ');
+  const { policy } = facts;
+  const effective = policy && effectivePolicy(route.key, policy.input);
+  if (!effective || effective.origins.size === 0) {
+    const detail = `own cluster first, then all others by capacity; ${times} (no policy: configuration and defaults)`;
+    return [{ title: 'policy', detail }];
+  }
+  const tiers = fieldText('locality.tiers', effective.fields);
+  const local = effective.fields['locality.preferLocal'] ? 'own cluster first, then ' : '';
+  const fallback = effective.fields['locality.fallback'] === 'any' ? 'any other' : 'nobody else';
+  const steps: ExplanationStep[] = [
+    { title: 'policy', detail: `${local}${tiers === '-' ? fallback : `${tiers}, then ${fallback}`}; ${times}` },
+  ];
+  const byOrigin = new Map<string, string[]>();
+  for (const [field, origin] of effective.origins) {
+    const name = describeOrigin(origin);
+    byOrigin.set(name, [...(byOrigin.get(name) ?? []), `${field} ${fieldText(field, effective.fields)}`]);
+  }
+  for (const [name, fields] of byOrigin) steps.push({ title: 'origin', detail: `${name}: ${fields.join(', ')}` });
+  return steps;
+}
+
+function percent(part: number): string {
+  return `${Math.round(part * 100)}%`;
 }
 
 function candidateSteps(facts: AgentFacts, route: ServiceRoute, port: number): ExplanationStep[] {
   const found = standings(facts, route);
-  return route.targets.map((target) => {
+  const out = facts.policy ? [...keptOut(route.key, facts.policy.input)] : [];
+  const kept = out.map(([cluster, reason]) => ({
+    title: `candidate ${cluster}`,
+    detail: `kept out: ${reason}`,
+    ok: false,
+  }));
+  const steps = route.targets.map((target) => {
     const standing = found.get(target.cluster);
     const gateways = facts.table.clusters.get(target.cluster)?.gateways.length ?? 0;
     const parts = [
       `tier ${target.tier}`,
-      `share ${Math.round((standing?.share ?? 0) * 100)}%`,
+      `share ${percent(standing?.share ?? 0)}`,
       standing?.why ?? 'not reported',
       ...(target.cluster === facts.self ? [`${route.endpoints.length} endpoints here`] : [`${gateways} gateways`]),
       ...(target.ports.includes(port) ? [] : [`does not expose port ${port}`]),
@@ -77,31 +123,67 @@ function candidateSteps(facts: AgentFacts, route: ServiceRoute, port: number): E
       ok: (standing?.share ?? 0) > 0 && target.ports.includes(port),
     };
   });
+  return [...steps, ...kept];
 }
 
-function accessStep(route: ServiceRoute): ExplanationStep {
-  return route.allow === 'members'
-    ? { title: 'access', detail: 'every member of the federation may call it', ok: true }
-    : { title: 'access', detail: 'only what an access policy allows; the exporting cluster decides' };
+/** The verdict of each cluster that would be asked, by the rules that count there. */
+function accessSteps(facts: AgentFacts, route: ServiceRoute, asked: AccessQuestion): ExplanationStep[] {
+  const { policy, self } = facts;
+  const trustDomain = facts.view.clusters.get(self)?.trustDomain;
+  if (!policy || !trustDomain) return [];
+  return route.targets
+    .filter(({ cluster }) => cluster !== self && asked.clusters.has(cluster))
+    .map(({ cluster }) => {
+      const allow = facts.view.services.get(route.key)?.exports.get(cluster)?.allow ?? 'members';
+      const access = policy.policiesAt(cluster).access(route.key, allow);
+      const caller: Caller = {
+        cluster: self,
+        peer: parseSpiffeId(`spiffe://${trustDomain}/isthmus/gateway/any`),
+        identity: asked.identity,
+        proof: asked.identity === undefined ? 'none' : 'asserted',
+      };
+      const { allowed, rule } = judgeAccess({ route: { allow, ...(access && { access }) }, port: asked.port, caller });
+      const who = asked.identity ?? `an anonymous caller of ${self}`;
+      return {
+        title: `access ${cluster}`,
+        detail: `${who} is ${allowed ? 'allowed' : 'denied'} by ${rule}`,
+        ok: allowed,
+      };
+    });
+}
+
+interface AccessQuestion {
+  readonly port: number;
+  readonly identity: SpiffeId | undefined;
+  /** Where a connection would go. */
+  readonly clusters: ReadonlySet<ClusterName>;
+}
+
+/** Where new connections go, largest share first. */
+function servingShares(
+  facts: AgentFacts,
+  route: ServiceRoute,
+  port: number,
+): readonly (readonly [ClusterName, number])[] {
+  const reported = [...standings(facts, route)].flatMap(([cluster, { share }]) =>
+    share > 0 ? [[cluster, share] as const] : [],
+  );
+  const shares = reported.length > 0 ? reported : [...plannedShares(facts, route, reportedFacts(facts, route)).shares];
+  return shares
+    .filter(([cluster]) => route.targets.find((target) => target.cluster === cluster)?.ports.includes(port))
+    .sort(([, a], [, b]) => b - a);
 }
 
 interface Conclusion {
-  readonly route: ServiceRoute;
-  readonly port: number;
+  /** Clusters that would refuse the caller. */
+  readonly denied: readonly string[];
   readonly end: (ok: boolean, verdict: string) => Explanation;
 }
 
-function conclude(facts: AgentFacts, { route, port, end }: Conclusion): Explanation {
-  const standing = standings(facts, route);
-  const reported = [...standing].filter(([, { share }]) => share > 0);
-  const shares =
-    reported.length > 0
-      ? reported.map(([c, s]) => [c, s.share] as const)
-      : [...step(route, reportedFacts(facts, route), new Map(), 0).shares];
-  const serving = shares.filter(([cluster]) => route.targets.find((t) => t.cluster === cluster)?.ports.includes(port));
+function conclude(serving: readonly (readonly [ClusterName, number])[], { denied, end }: Conclusion): Explanation {
   if (serving.length === 0) return end(false, 'nowhere to go: every candidate is out');
-  const parts = serving
-    .sort(([, a], [, b]) => b - a)
-    .map(([cluster, share]) => `${cluster} ${Math.round(share * 100)}%`);
-  return end(true, `a new connection goes to ${parts.join(', ')}`);
+  const parts = serving.map(([cluster, share]) => `${cluster} ${percent(share)}`).join(', ');
+  if (denied.length === serving.length) return end(false, `denied: ${denied.join(', ')} would refuse the caller`);
+  const refusing = denied.length === 0 ? '' : `; ${denied.join(', ')} would refuse the caller`;
+  return end(true, `a new connection goes to ${parts}${refusing}`);
 }

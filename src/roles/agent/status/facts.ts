@@ -1,9 +1,12 @@
 import type { ClusterName, ReplicaName, ServiceKey } from '../../../model/names.ts';
 import type { RouteTable, ServiceRoute } from '../../../model/route.ts';
-import type { ServiceFacts, TargetFacts } from '../../../model/shares.ts';
+import type { ServiceFacts, SharesResult, TargetFacts } from '../../../model/shares.ts';
 import type { Roster } from '../../../model/trust.ts';
 import type { MeshView } from '../../../model/view.ts';
-import { step } from '../../../policy/shares.ts';
+import type { CompileInput } from '../../../policy/compile-input.ts';
+import type { PolicySet } from '../../../policy/policy-set.ts';
+import { stepAt } from '../../../policy/shares.ts';
+import type { Reported } from '../../../policy/simulate.ts';
 import type { GatewayReport, TargetReport } from '../../../wire/gateway-report.ts';
 
 /** One gateway of this cluster that is connected to this agent. */
@@ -25,6 +28,15 @@ export interface AgentFacts {
   readonly table: RouteTable;
   readonly tableDigest: string;
   readonly gateways: readonly GatewayFacts[];
+  /** Absent while nothing was compiled yet. */
+  readonly policy?: PolicyKnowledge;
+}
+
+/** What the routes follow from. */
+export interface PolicyKnowledge {
+  readonly input: CompileInput;
+  /** Policies that count in another cluster, as far as it can be told from here. */
+  readonly policiesAt: (cluster: ClusterName) => PolicySet;
 }
 
 /** How one target of one service stands, over all gateways of this cluster. */
@@ -43,7 +55,7 @@ export interface TargetStanding {
 export function standings(facts: AgentFacts, route: ServiceRoute): ReadonlyMap<ClusterName, TargetStanding> {
   const reports = reportsOf(facts, route.key);
   if (reports.length === 0) {
-    const planned = step(route, new Map(), new Map(), 0);
+    const planned = plannedShares(facts, route, new Map());
     return new Map(
       route.targets.map(({ cluster }) => [
         cluster,
@@ -80,8 +92,31 @@ function combined(targets: readonly TargetReport[], gateways: number): TargetSta
     facts:
       targets.length === 0
         ? undefined
-        : { reachable: targets.some((t) => t.reachable), health: Math.max(...targets.map((t) => t.health)) },
+        : {
+            reachable: targets.some((t) => t.reachable),
+            health: Math.max(...targets.map((t) => t.health)),
+            ...loadOf(targets),
+          },
   };
+}
+
+/** Each gateway hears the same of one target; the highest is the latest under growing load. */
+function loadOf(targets: readonly TargetReport[]): { readonly load?: number } {
+  const loads = targets.flatMap(({ load }) => (load === undefined ? [] : [load]));
+  return loads.length === 0 ? {} : { load: Math.max(...loads) };
+}
+
+/** What gateways would do by these facts, once everything has settled. */
+export function plannedShares(facts: AgentFacts, route: ServiceRoute, known: ServiceFacts): SharesResult {
+  return stepAt(route, { facts: known, state: new Map() }, { now: 0, wallNow: facts.now });
+}
+
+/** What gateways report of a service, for simulating it. */
+export function reportedOf(facts: AgentFacts, key: ServiceKey): Reported {
+  const route = facts.table.services.get(key);
+  if (!route) return { facts: new Map(), active: new Map() };
+  const active = [...standings(facts, route)].map(([cluster, standing]) => [cluster, standing.active] as const);
+  return { facts: reportedFacts(facts, route), active: new Map(active) };
 }
 
 /** What gateways found themselves, for running `step` on it. */
