@@ -70,6 +70,9 @@ export interface SvidResponse {
   readonly trust: TrustMessage | null;
 }
 
+/** Header of a roster stream: the authority's wall clock in ms as it opened, so that agents can compare theirs. */
+export const timeHeader = 'isthmus-time';
+
 const Authority = loadService('isthmus/v1/authority.proto', 'isthmus.v1.Authority');
 const GatewayIdentity = loadService('isthmus/v1/agent.proto', 'isthmus.v1.GatewayIdentity');
 

@@ -1,4 +1,4 @@
-import { Client, type ClientReadableStream, type MethodDefinition } from '@grpc/grpc-js';
+import { Client, type ClientReadableStream, type Metadata, type MethodDefinition } from '@grpc/grpc-js';
 import { IsthmusError, messageOf } from '../../model/error.ts';
 import { authorityId, type TrustDomain } from '../../model/identity.ts';
 import type { Clock } from '../../model/ports/clock.ts';
@@ -16,6 +16,7 @@ import {
   leaveMethod,
   renewIntermediateMethod,
   type SealedDocument,
+  timeHeader,
   watchRosterMethod,
 } from './authority-api.ts';
 import { peerCheck } from './call-identity.ts';
@@ -32,6 +33,8 @@ export interface AuthorityLinkOptions {
   readonly material: Watch<TlsMaterial | undefined>;
   readonly knownSequence: () => number;
   readonly onRoster: (document: SealedDocument) => void;
+  /** The authority's wall clock in ms, as a stream opens. */
+  readonly onTime?: (at: number) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -148,9 +151,11 @@ async function streamOnce(address: string, options: StreamOptions): Promise<void
         timer.cancel();
         signal.removeEventListener('abort', cancel);
       };
-      const alive = (): void => {
+      const alive = (metadata: Metadata): void => {
         timer.cancel();
         connected();
+        const time = Number(metadata.get(timeHeader)[0] ?? Number.NaN);
+        if (Number.isSafeInteger(time)) options.onTime?.(time);
       };
       stream.once('metadata', alive);
       stream.on('data', (document: SealedDocument) => onRoster(document));

@@ -3,19 +3,21 @@ import type { ServerWritableStream, UntypedServiceImplementation } from '@grpc/g
 import { IsthmusError } from '../../model/error.ts';
 import type { TrustDomain } from '../../model/identity.ts';
 import type { ClusterName } from '../../model/names.ts';
+import type { Clock } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { Watch } from '../../model/ports/watch.ts';
 import type { MemberHub } from '../../model/trust.ts';
 import { toGrpcFailure } from '../../runtime/grpc-status.ts';
 import type { SealedRoster } from '../authority/roster-sealer.ts';
-import type {
-  IntermediateResponse,
-  JoinRequest,
-  LeaveRequest,
-  LeaveResponse,
-  RenewIntermediateRequest,
-  SealedDocument,
-  WatchRosterRequest,
+import {
+  type IntermediateResponse,
+  type JoinRequest,
+  type LeaveRequest,
+  type LeaveResponse,
+  type RenewIntermediateRequest,
+  type SealedDocument,
+  timeHeader,
+  type WatchRosterRequest,
 } from './authority-api.ts';
 import type { AuthorityCore, IssueAnswer } from './authority-core.ts';
 import { answer } from './answer.ts';
@@ -31,6 +33,7 @@ export interface AuthorityRpcOptions {
   /** Where a member finds the hub; undefined: it is told elsewhere. */
   readonly hubFor: (cluster: ClusterName) => MemberHub | undefined;
   readonly peerOf: CallIdentity;
+  readonly clock: Pick<Clock, 'now'>;
   readonly log: Log;
 }
 
@@ -39,7 +42,7 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
   readonly handlers: UntypedServiceImplementation;
   watchers(): number;
 } {
-  const { core, sealedRoster, federationDomain, anchor, hubFor, peerOf, log } = options;
+  const { core, sealedRoster, federationDomain, anchor, hubFor, peerOf, clock, log } = options;
   let watchers = 0;
 
   const rosterNow = (): SealedDocument => {
@@ -90,6 +93,7 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
         return;
       }
       watchers += 1;
+      call.sendMetadata(greeting(clock.now()));
       const end = streamRoster(sealedRoster, call, Number(call.request.knownSequence));
       const done = (): void => {
         call.off('close', done).off('cancelled', done);
@@ -100,6 +104,13 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
     },
   };
   return { handlers, watchers: () => watchers };
+}
+
+/** Headers at once, so that the agent knows that it is connected although there is nothing new, and what time it is. */
+function greeting(now: number): Metadata {
+  const metadata = new Metadata();
+  metadata.set(timeHeader, String(now));
+  return metadata;
 }
 
 function documentOf({ sealed, chain }: SealedRoster): SealedDocument {
@@ -130,8 +141,6 @@ function streamRoster(
   };
   const unsubscribe = sealedRoster.subscribe(send);
   if (sealedRoster.current?.sequence !== knownSequence) send();
-  // Headers now, so that the agent knows that it is connected although there is nothing new.
-  else call.sendMetadata(new Metadata());
   return () => {
     stale = false;
     unsubscribe();

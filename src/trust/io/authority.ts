@@ -205,6 +205,7 @@ export async function openAuthority(options: OpenAuthorityOptions): Promise<Auth
       anchor,
       hubFor: options.hubFor ?? (() => undefined),
       peerOf: (call) => listener?.peerOf(call),
+      clock,
       log,
     });
     server.addService(authorityService, rpc.handlers);

@@ -164,6 +164,7 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
       const { connected, since } = link.status();
       rosters.acceptPushed(sealed, chain, connected ? clock.monotonic() - since : 0);
     },
+    onTime: (at) => rosters.authorityClock.note(at, clock.now(), true),
     clock,
     log,
   });
