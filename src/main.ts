@@ -36,6 +36,7 @@ const world: World = {
   },
   demo: async (options, io) => (await import('./roles/demo.ts')).runDemo(options, io),
   initAuthority: async (options, io) => (await import('./roles/authority-init.ts')).runAuthorityInit(options, io),
+  authority: async () => (await import('./roles/authority-tools.ts')).authorityTools,
   join: async (options, io) => (await import('./roles/join.ts')).runJoin(options, io),
   trust: async () => (await import('./roles/trust-tools.ts')).trustTools,
   hub: async () => (await import('./roles/hub-tools.ts')).hubTools,

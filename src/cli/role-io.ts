@@ -47,7 +47,14 @@ export interface InitOptions {
   readonly federationDomain: string;
   /** Absolute; absent = one is made in the state directory. */
   readonly passphraseFile?: string;
+  /** Where the root comes from; absent = a new one. Paths are absolute. */
+  readonly root?: InitRoot;
 }
+
+/** An existing CA with its key, or one that signs elsewhere. */
+export type InitRoot =
+  | { readonly kind: 'import'; readonly certificateFile: string; readonly keyFile: string }
+  | { readonly kind: 'offline'; readonly certificateFile: string };
 
 /** `isthmus join`: the first identity of an agent replica. */
 export interface JoinOptions {
@@ -56,6 +63,8 @@ export interface JoinOptions {
   readonly replica: string;
   /** The token must be for this cluster; absent = whatever it is for. */
   readonly cluster?: string;
+  /** Take the place of the identity that is there. */
+  readonly rejoin: boolean;
   /** Secret. */
   readonly token: string;
 }

@@ -1,3 +1,4 @@
+import type { AuthorityTools } from './authority-tools.ts';
 import type { HubTools } from './hub-tools.ts';
 import type { DemoOptions, InitOptions, JoinOptions, RoleIo } from './role-io.ts';
 import type { TrustTools } from './trust-tools.ts';
@@ -48,6 +49,8 @@ export interface World {
   demo(options: DemoOptions, io: RoleIo): Promise<number>;
   initAuthority(options: InitOptions, io: RoleIo): Promise<number>;
   join(options: JoinOptions, io: RoleIo): Promise<number>;
+  /** What the authority's verbs do without a running authority. */
+  authority(): Promise<AuthorityTools>;
   /** What the trust verbs do by themselves. */
   trust(): Promise<TrustTools>;
   /** What the hub verbs do by themselves. */

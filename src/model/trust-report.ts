@@ -240,3 +240,12 @@ export interface ImportReport {
   /** Certificates that nothing waits for any more. */
   readonly unknown: number;
 }
+
+/** What an offline root has signed. */
+export interface SignedReport {
+  readonly file: string;
+  /** Of the request, to be compared with what the authority said. */
+  readonly requestSha256: string;
+  /** One line for each certificate. */
+  readonly subjects: readonly string[];
+}

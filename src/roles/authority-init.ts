@@ -9,8 +9,10 @@ export async function runAuthorityInit(options: InitOptions, io: RoleIo): Promis
     stateDir: options.stateDir,
     federationDomain: parseTrustDomain(options.federationDomain),
     ...(options.passphraseFile !== undefined && { passphraseFile: options.passphraseFile }),
+    ...(options.root && { root: options.root }),
     clock: systemClock,
   });
+  for (const warning of made.warnings) io.stderr.write(`Warning: ${warning}\n`);
   io.stdout.write(`federation ${made.federationDomain}: root ${made.rootSha256} in ${options.stateDir}\n`);
   if (made.passphraseGenerated) {
     io.stderr.write(
@@ -18,6 +20,10 @@ export async function runAuthorityInit(options: InitOptions, io: RoleIo): Promis
         `keep it elsewhere and name it with passphraseFile.\n`,
     );
   }
-  io.stderr.write(`Next: isthmus authority -f authority.yaml, then isthmus token issue <cluster>\n`);
+  if (options.root?.kind === 'import') {
+    io.stderr.write(`The key is sealed here now: remove ${options.root.keyFile} when nobody else needs it.\n`);
+  }
+  const then = options.root?.kind === 'offline' ? 'isthmus authority sign-request' : 'isthmus token issue <cluster>';
+  io.stderr.write(`Next: isthmus authority -f authority.yaml, then ${then}\n`);
   return 0;
 }

@@ -4,6 +4,7 @@ import { describeError, exit, exitOf } from '../exit.ts';
 import type { World } from '../world.ts';
 import { addHub } from './verbs/hub.ts';
 import { addShows } from './verbs/look.ts';
+import { addMembers } from './verbs/members.ts';
 import { addOperate } from './verbs/operate.ts';
 import { type Action, type Choose, examples } from './verbs/options.ts';
 import { addPolicy } from './verbs/policy.ts';
@@ -61,6 +62,8 @@ function buildProgram(world: World, choose: Choose): Command {
   program.commandsGroup('Policy and operations:');
   addPolicy(program, world, choose);
   addOperate(program, world, choose);
+  program.commandsGroup('Members:');
+  addMembers(program, world, choose);
   program.commandsGroup('Trust:');
   addTrust(program, world, choose);
   program.commandsGroup('Hub:');

@@ -3,7 +3,7 @@ import { IsthmusError } from '../../../model/error.ts';
 import { readSecretFile } from '../../../runtime/io/files.ts';
 import { parseHostPort } from '../../../model/address.ts';
 import { describeError, exitOf } from '../../exit.ts';
-import type { DemoOptions, DemoService, RoleIo } from '../../role-io.ts';
+import type { DemoOptions, DemoService, InitRoot, RoleIo } from '../../role-io.ts';
 import type { FileRole, World } from '../../world.ts';
 import { readAll } from '../stdin.ts';
 
@@ -33,6 +33,22 @@ export interface InitFlags {
   readonly stateDir?: string;
   readonly federationDomain?: string;
   readonly passphraseFile?: string;
+  readonly import?: string;
+  readonly importKey?: string;
+  readonly offlineRoot?: string;
+}
+
+/** @throws IsthmusError `invalid` for flags that contradict each other */
+function rootOf({ import: certificate, importKey, offlineRoot }: InitFlags): InitRoot | undefined {
+  if ((certificate === undefined) !== (importKey === undefined)) {
+    throw new IsthmusError('invalid', 'authority init needs both --import and --import-key');
+  }
+  if (certificate !== undefined && offlineRoot !== undefined) {
+    throw new IsthmusError('invalid', 'authority init takes either --import or --offline-root');
+  }
+  if (offlineRoot !== undefined) return { kind: 'offline', certificateFile: resolve(offlineRoot) };
+  if (certificate === undefined || importKey === undefined) return undefined;
+  return { kind: 'import', certificateFile: resolve(certificate), keyFile: resolve(importKey) };
 }
 
 /** `isthmus authority init`, from a file or from flags. */
@@ -44,7 +60,13 @@ export async function initAuthority(world: World, flags: InitFlags): Promise<num
   if (stateDir === undefined || federationDomain === undefined) {
     throw new IsthmusError('invalid', 'authority init needs -f <file>, or --state-dir and --federation-domain');
   }
-  const options = { stateDir, federationDomain, ...(passphraseFile !== undefined && { passphraseFile }) };
+  const root = rootOf(flags);
+  const options = {
+    stateDir,
+    federationDomain,
+    ...(passphraseFile !== undefined && { passphraseFile }),
+    ...(root && { root }),
+  };
   return start(world, (io) => world.initAuthority(options, io));
 }
 
@@ -54,6 +76,7 @@ export interface JoinFlags {
   readonly replica?: string;
   /** `-` = standard input. */
   readonly tokenFile: string;
+  readonly rejoin?: boolean;
 }
 
 /** `isthmus join`. */
@@ -66,7 +89,14 @@ export async function join(world: World, flags: JoinFlags): Promise<number> {
   if (token === '') throw new IsthmusError('invalid', `There is no token in ${flags.tokenFile}`);
   const replica = flags.replica ?? config?.replica ?? 'agent-0';
   const cluster = config?.cluster;
-  return start(world, (io) => world.join({ stateDir, replica, token, ...(cluster !== undefined && { cluster }) }, io));
+  const options = {
+    stateDir,
+    replica,
+    token,
+    rejoin: flags.rejoin ?? false,
+    ...(cluster !== undefined && { cluster }),
+  };
+  return start(world, (io) => world.join(options, io));
 }
 
 export interface DemoFlags {

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { OutputFormat } from '../../output-format.ts';
 import type { FileRole, World } from '../../world.ts';
+import { addAuthority } from './authority.ts';
 import {
   type Choose,
   examples,
@@ -31,44 +32,8 @@ export function addRoles(program: Command, world: World, choose: Choose): void {
           return (await import('../commands/roles.ts')).runRole(world, role, config);
         }),
       );
-    if (role === 'authority') addAuthorityInit(command, world, choose);
+    if (role === 'authority') addAuthority(command, world, choose);
   }
-}
-
-interface InitOptionValues {
-  readonly config?: string;
-  readonly stateDir?: string;
-  readonly federationDomain?: string;
-  readonly passphraseFile?: string;
-}
-
-function addAuthorityInit(authority: Command, world: World, choose: Choose): void {
-  authority
-    .command('init')
-    .description('make the root and authority keys; refuses to overwrite any')
-    // The parent has the same flag and takes it first: hence `optsWithGlobals` below.
-    .addOption(fileOption())
-    .addOption(new Option('--state-dir <folder>', 'where to keep them (0700)').env('ISTHMUS_STATE_DIR'))
-    .addOption(
-      new Option('--federation-domain <domain>', 'parent of all trust domains, such as mesh.example').env(
-        'ISTHMUS_FEDERATION_DOMAIN',
-      ),
-    )
-    .option('--passphrase-file <file>', 'unlocks the keys (0600); default: one is made beside them')
-    .addHelpText(
-      'after',
-      examples([
-        ['isthmus authority init -f authority.yaml', 'as the file says'],
-        ['isthmus authority init --state-dir state --federation-domain mesh.example', 'without a file'],
-      ]),
-    )
-    .action((_: unknown, command: Command) =>
-      choose(async () => {
-        const { config, ...flags } = command.optsWithGlobals<InitOptionValues>();
-        const { initAuthority } = await import('../commands/roles.ts');
-        return initAuthority(world, { ...flags, ...(config !== undefined && { file: config }) });
-      }),
-    );
 }
 
 interface DemoOptionValues {
