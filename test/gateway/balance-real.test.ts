@@ -161,6 +161,52 @@ describe('a gateway that balances', () => {
     for (const socket of held) socket.destroy();
   });
 
+  it('turns away at once what would wait with too many others to be connected', async () => {
+    const [west, importPort] = [await start('west', { limits: { pendingConnects: 2 } }), await freePort()];
+    // A gateway that takes the connection and says nothing.
+    const mute = createServer((socket) => void socket.on('error', () => undefined).resume());
+    servers.push(mute);
+    mute.listen(0, '127.0.0.1');
+    await once(mute, 'listening');
+    const bound = mute.address();
+    assert.ok(bound && typeof bound === 'object');
+    await listening(west, serviceRoute({ self: 'west', importPort, remote: ['east'] }), [
+      clusterRoute([await start('east')], bound.port),
+    ]);
+    const waiting = await Promise.all([open(importPort), open(importPort)]);
+    await until('both to wait', () => west.gateway.report().services[0]?.targets[0]?.active === 2);
+    const started = performance.now();
+    assert.equal((await exchange(importPort, 'x')).end, 'reset');
+    assert.ok(performance.now() - started < 500);
+    assert.equal(west.access.at(-1)?.connection_termination_details, 'pendingConnects');
+    for (const socket of waiting) socket.destroy();
+  });
+
+  it('closes the session of a peer that has too many, and keeps the others', async () => {
+    const east = await start('east', { limits: { sessionsPerPeer: 1 }, metrics: true });
+    const first = await start('west', { instance: 'gw0' });
+    first.table.set(
+      tableOf(
+        first,
+        [serviceRoute({ self: 'west', importPort: await freePort(), remote: ['east'] })],
+        [clusterRoute([east])],
+      ),
+    );
+    await linksUp(first, 1);
+    const twin = await start('west', { instance: 'gw0' });
+    twin.table.set(
+      tableOf(
+        twin,
+        [serviceRoute({ self: 'west', importPort: await freePort(), remote: ['east'] })],
+        [clusterRoute([east])],
+      ),
+    );
+    await until('the refusal', () => twin.gateway.report().links[0]?.reason !== undefined);
+    const text = await (await fetch(`http://127.0.0.1:${east.gateway.metricsPort}/metrics`)).text();
+    assert.match(text, /isthmus_refusals_total\{reason="too-many-sessions-of-peer"\} [1-9]/);
+    assert.equal(first.gateway.report().links[0]?.up, true);
+  });
+
   it('says who the client is, where its address is known, and the far side names the rule', async () => {
     const backend = await startBackend(echo);
     backends.push(backend);

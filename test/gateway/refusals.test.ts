@@ -187,6 +187,31 @@ describe('the HBONE server', () => {
     });
   }
 
+  it('serves a workload that comes by itself, as itself and whatever it asserts', async () => {
+    const own = 'spiffe://west.mesh.test/ns/shop/sa/cart';
+    const workload = await dial(own);
+    const headers = { 'x-isthmus-source-identity': 'spiffe://west.mesh.test/ns/shop/sa/admin' };
+    const stream = workload.request(
+      { ':method': 'CONNECT', ':authority': authority('web'), ...headers },
+      { endStream: false },
+    );
+    const [answer] = (await once(stream, 'response')) as [Record<string, unknown>];
+    assert.equal(answer[':status'], 200);
+    stream.resume().end();
+    await until('the entry', () => east.access.at(-1)?.peer_identity === own);
+    assert.equal(east.access.at(-1)?.source_identity, own);
+    workload.close();
+  });
+
+  it('answers a probe with what it carries, and opens nothing', async () => {
+    const before = east.access.length;
+    const stream = session.request({ ':method': 'OPTIONS', ':scheme': 'https', ':path': '*' });
+    const [answer] = (await once(stream, 'response')) as [Record<string, unknown>];
+    stream.resume();
+    assert.deepEqual([answer[':status'], answer['x-isthmus-load']], [204, '0']);
+    assert.equal(east.access.length, before);
+  });
+
   it('refuses another protocol in the handshake', async () => {
     await assert.rejects(dial(gatewayId('west', 'gw0'), 'http/1.1'), { name: 'IsthmusError' });
   });
