@@ -120,6 +120,7 @@ describe('a hostile peer', () => {
     /** Of the GOAWAY; undefined: none is asked for. */
     readonly code: number | undefined;
     readonly reason: string;
+    readonly flood?: boolean;
   }
   const attacks: readonly Attack[] = [
     {
@@ -127,18 +128,21 @@ describe('a hostile peer', () => {
       bytes: () => repeat(30_000, (index) => Buffer.concat([connectFrame(index * 2 + 1, web), reset(index * 2 + 1)])),
       code: errorCode.enhanceYourCalm,
       reason: 'rapid-reset',
+      flood: true,
     },
     {
       what: 'a flood of pings',
       bytes: () => repeat(3000, () => ping),
       code: errorCode.enhanceYourCalm,
       reason: 'control-flood',
+      flood: true,
     },
     {
       what: 'a flood of settings',
       bytes: () => repeat(3000, () => settings([[3, 100]])),
       code: errorCode.enhanceYourCalm,
       reason: 'control-flood',
+      flood: true,
     },
     {
       what: 'a flood of continuations (CVE-2024-27316)',
@@ -230,13 +234,15 @@ describe('a hostile peer', () => {
       reason: 'session-protocol',
     },
   ];
-  for (const { what, bytes, code, reason } of attacks) {
+  for (const { what, bytes, code, reason, flood = false } of attacks) {
     it(`is cut off for ${what}, and nobody else is`, { timeout: 20_000 }, async () => {
       const count = await counted(reason, async () => {
         const peer = await dial();
         peer.send(hello, bytes());
         const frames = await peer.closed;
-        if (code !== undefined) assert.equal(goawayCode(frames), code);
+        // The answer to a flood may be lost with what of the flood was never read.
+        const said = goawayCode(frames);
+        if (code !== undefined && !(flood && said === undefined)) assert.equal(said, code);
       });
       assert.equal(count, 1, `counted under ${reason}`);
       await othersUnaffected();
