@@ -9,8 +9,9 @@ export interface JwtIssuerConfig {
   readonly issuer: string;
   /** Must be among `aud` of a token. Default `isthmus`. */
   readonly audience: string;
-  /** JWK Set: a file, or its value. */
-  readonly keys: { readonly file: string } | { readonly jwks: unknown };
+  /** JWK Set: a file, or else its value. */
+  readonly keysFile?: string;
+  readonly keys?: object;
   /** How `sub` names a workload. Default: as Kubernetes does, `system:serviceaccount:{namespace}:{serviceAccount}`. */
   readonly subject: string;
 }
@@ -19,8 +20,9 @@ export interface JwtIssuerConfig {
 export interface WorkloadSocketConfig {
   /** In a directory of its own, which becomes the user's. */
   readonly path: string;
-  /** The identity of whoever opens it: an id of this cluster's trust domain, or `/ns/…/sa/…` without the domain. */
-  readonly identity: { readonly id: SpiffeId } | { readonly path: string };
+  /** The identity of whoever opens it: a SPIFFE ID, or else a service account as `<namespace>/<name>`. */
+  readonly spiffeId?: SpiffeId;
+  readonly serviceAccount?: string;
   /** Who may open it; absent = the agent's own user. */
   readonly uid?: number;
 }
@@ -46,17 +48,16 @@ const issuer = (resolve: ResolvePath): z.ZodType<JwtIssuerConfig> =>
     subject: text(`a subject with {namespace} and {serviceAccount}`, 300).default(
       'system:serviceaccount:{namespace}:{serviceAccount}',
     ),
-  }).transform(({ keysFile, keys, ...rest }, context): JwtIssuerConfig => {
+  }).superRefine(({ keysFile, keys, subject }, context) => {
     if ((keysFile === undefined) === (keys === undefined)) {
       const message = 'is required unless there is keys: one of the two, with the public keys of the issuer';
       context.addIssue({ code: 'custom', path: ['keysFile'], message });
     }
-    const names = rest.subject.match(/\{namespace\}|\{serviceAccount\}/g) ?? [];
-    if (names.length !== 2 || names[0] === names[1] || rest.subject.includes('}{')) {
+    const names = subject.match(/\{namespace\}|\{serviceAccount\}/g) ?? [];
+    if (names.length !== 2 || names[0] === names[1] || subject.includes('}{')) {
       const message = 'must have {namespace} and {serviceAccount} once each, with text between them';
       context.addIssue({ code: 'custom', path: ['subject'], message });
     }
-    return { ...rest, keys: keysFile === undefined ? { jwks: keys } : { file: keysFile } };
   });
 
 const spiffeId: z.ZodType<SpiffeId> = scalar(
@@ -80,17 +81,11 @@ const socket = (resolve: ResolvePath): z.ZodType<WorkloadSocketConfig> =>
       ),
     ),
     uid: z.exactOptional(z.number().int().min(0).max(4_294_967_294)),
-  }).transform(({ spiffeId: id, serviceAccount, path: at, uid }, context): WorkloadSocketConfig => {
+  }).superRefine(({ spiffeId: id, serviceAccount }, context) => {
     if ((id === undefined) === (serviceAccount === undefined)) {
       const message = 'is required unless there is spiffeId: one of the two says whose socket it is';
       context.addIssue({ code: 'custom', path: ['serviceAccount'], message });
     }
-    const [namespace, name] = (serviceAccount ?? '/').split('/');
-    return {
-      path: at,
-      identity: id === undefined ? { path: `/ns/${namespace}/sa/${name}` } : { id },
-      ...(uid !== undefined && { uid }),
-    };
   });
 
 /** The directory of a path, without touching the disk. */

@@ -1,6 +1,6 @@
 import type { Server } from '@grpc/grpc-js';
 import type { AgentConfig } from '../../config/agent.ts';
-import type { WorkloadSocketConfig } from '../../config/workloads.ts';
+import type { JwtIssuerConfig, WorkloadSocketConfig } from '../../config/workloads.ts';
 import { blame } from '../../config/source.ts';
 import { domainId, parseSpiffeId } from '../../model/identity.ts';
 import type { Clock } from '../../model/ports/clock.ts';
@@ -9,7 +9,7 @@ import type { CallIdentity } from '../../trust/io/call-identity.ts';
 import type { ClusterCa } from '../../trust/io/cluster-ca.ts';
 import { serveWorkloadApi, type WorkloadSocket } from '../../trust/io/workload-api.ts';
 import { istioHandlers } from '../../trust/io/workload-istio.ts';
-import { createJwtAttestor } from '../../trust/io/workload-jwt.ts';
+import { createJwtAttestor, type JwtIssuer } from '../../trust/io/workload-jwt.ts';
 import { istioCertificateService } from '../../trust/io/workload-protocols.ts';
 import { createRenewalAttestor } from '../../trust/workload/attest.ts';
 import { Started } from '../shutdown.ts';
@@ -33,11 +33,14 @@ export async function serveWorkloads(context: WorkloadsContext): Promise<{ close
   const { jwt, sockets } = config.workloads;
   const started = new Started(log);
   try {
-    const attestor = await createJwtAttestor({ issuers: jwt, trustDomain: ca.trustDomain, clock, log }).catch(
-      (thrown: unknown) => {
-        throw blame(thrown, config.source, 'workloads.jwt');
-      },
-    );
+    const attestor = await createJwtAttestor({
+      issuers: jwt.map(issuerOf),
+      trustDomain: ca.trustDomain,
+      clock,
+      log,
+    }).catch((thrown: unknown) => {
+      throw blame(thrown, config.source, 'workloads.jwt');
+    });
     const attestors = [createRenewalAttestor(ca.trustDomain), attestor];
     const { issuance } = ca;
     server.addService(
@@ -59,7 +62,15 @@ export async function serveWorkloads(context: WorkloadsContext): Promise<{ close
   }
 }
 
-function socketOf({ path, identity, uid }: WorkloadSocketConfig, { trustDomain }: ClusterCa): WorkloadSocket {
-  const id = 'id' in identity ? identity.id : parseSpiffeId(`${domainId(trustDomain)}${identity.path}`);
+function issuerOf({ issuer, audience, keysFile, keys, subject }: JwtIssuerConfig): JwtIssuer {
+  return { issuer, audience, subject, keys: keysFile === undefined ? { jwks: keys } : { file: keysFile } };
+}
+
+function socketOf(
+  { path, spiffeId, serviceAccount, uid }: WorkloadSocketConfig,
+  { trustDomain }: ClusterCa,
+): WorkloadSocket {
+  const [namespace, name] = (serviceAccount ?? '').split('/');
+  const id = spiffeId ?? parseSpiffeId(`${domainId(trustDomain)}/ns/${namespace}/sa/${name}`);
   return { path, id, uid: uid ?? process.getuid?.() ?? 0 };
 }
