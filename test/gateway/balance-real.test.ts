@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
+import { createSecureServer } from 'node:http2';
 import { createServer, type Server } from 'node:net';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,8 +12,12 @@ import { defaultConnection, defaultOutlier } from '../../src/model/traffic.ts';
 import { type Backend, echo, startBackend } from '../support/backend.ts';
 import { freePort } from '../support/ports.ts';
 import { exchange, open, readToEnd } from './support/client.ts';
-import { createTestCa, type TestCa } from './support/identities.ts';
+import { createTestCa, gatewayId, type TestCa } from './support/identities.ts';
 import { clusterRoute, linksUp, type Node, quiet, serviceRoute, startNode, tableOf, until } from './support/mesh.ts';
+
+function pemOf(chain: readonly Uint8Array[]): string {
+  return chain.map((der) => new X509Certificate(der).toString()).join('');
+}
 
 describe('a gateway that balances', () => {
   let ca: TestCa;
@@ -298,6 +304,30 @@ describe('a gateway that balances', () => {
     second.table.set(tableOf(second, [], [{ ...own, gateways: own.gateways.slice(1) }, clusterRoute([east])]));
     await until('the next one', () => second.gateway.report().links.some(({ up }) => up));
     await east.gateway.close();
+  });
+
+  it('finds a cluster down whose gateway speaks HTTP/2 and does not answer', async () => {
+    const identity = ca.issue(gatewayId('east', 'gw0'));
+    const deaf = createSecureServer({
+      key: identity.keyPem,
+      cert: pemOf(identity.chain),
+      ca: pemOf([ca.anchor]),
+      requestCert: true,
+      minVersion: 'TLSv1.3',
+    });
+    servers.push(deaf);
+    deaf.on('session', (session) => session.on('error', () => undefined));
+    deaf.on('stream', (stream) => stream.on('error', () => undefined));
+    deaf.listen(0, '127.0.0.1');
+    await once(deaf, 'listening');
+    const bound = deaf.address();
+    assert.ok(bound && typeof bound === 'object');
+    const west = await start('west');
+    west.table.set(tableOf(west, [], [clusterRoute([await start('east')], bound.port)]));
+    await until('the verdict', () => west.gateway.report().links[0]?.reason !== undefined);
+    const [link] = west.gateway.report().links;
+    assert.deepEqual([link?.up, link?.loss], [false, 1]);
+    assert.match(link?.reason ?? '', /did not answer the probe/);
   });
 
   it('opens sessions when a service becomes routed here, and lets them go afterwards', async () => {

@@ -1,6 +1,6 @@
 import { IsthmusError, messageOf } from '../../model/error.ts';
 import type { ClusterName, ReplicaName } from '../../model/names.ts';
-import type { Clock } from '../../model/ports/clock.ts';
+import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { GatewayTarget, RouteTable } from '../../model/route.ts';
 import { decodeLoad, encodeProbe } from '../../wire/connect.ts';
 import type { LinkReport } from '../../wire/gateway-report.ts';
@@ -20,6 +20,8 @@ export interface ClusterProberOptions {
 
 /** One probe lasts so long: enough for a few pings. */
 const probeMs = 700;
+/** And so many round trips more on a long way. */
+const timeoutRoundTrips = 4;
 /** Full handshakes side by side. */
 const abreast = 8;
 
@@ -101,20 +103,23 @@ export class ClusterProber {
     const { facts, cluster, target } = watched;
     const attempt = new AbortController();
     let session: TunnelSession | undefined;
-    const end = (): void => {
+    let timer: Timer | undefined;
+    const over = (): void => {
       watched.stop = undefined;
       timer?.cancel();
       attempt.abort();
-      session?.destroy(new IsthmusError('cancelled', 'The probe is over'));
     };
     const failed = (thrown: unknown): void => {
       if (attempt.signal.aborted) return;
       facts.lost(clock.monotonic());
       facts.set('down', messageOf(thrown), clock.monotonic());
-      end();
+      over();
+      session?.destroy(new IsthmusError('cancelled', 'The probe has failed'));
     };
-    let timer: ReturnType<Clock['schedule']> | undefined;
-    watched.stop = end;
+    watched.stop = (): void => {
+      over();
+      session?.destroy(new IsthmusError('cancelled', 'No longer wanted'));
+    };
     facts.sent(clock.monotonic());
     openSession(
       { cluster, target, credentials, limits, clock, signal: attempt.signal },
@@ -126,26 +131,36 @@ export class ClusterProber {
       },
     ).then((opened) => {
       session = opened;
-      if (attempt.signal.aborted) return end();
-      timer = clock.schedule(probeMs, end);
-      this.#ask(watched, opened, failed);
+      if (attempt.signal.aborted) return opened.destroy(new IsthmusError('cancelled', 'No longer wanted'));
+      const answered = this.#ask(watched, opened);
+      timer = clock.schedule(probeMs + timeoutRoundTrips * facts.rttMs, () => {
+        if (!answered()) return failed(new IsthmusError('timeout', 'The gateway did not answer the probe'));
+        over();
+        // A clean end: peers count the others.
+        opened.close('The probe is over');
+      });
     }, failed);
   }
 
-  /** Asks the gateway itself: an HTTP/2 library that answers pings is not yet a gateway that serves. */
-  #ask({ facts }: Watched, session: TunnelSession, failed: (thrown: unknown) => void): void {
-    let stream: ReturnType<TunnelSession['open']>;
+  /**
+   * Asks the gateway itself: an HTTP/2 library that answers pings is not yet a gateway that serves.
+   * @returns whether it has answered by now
+   */
+  #ask({ facts }: Watched, session: TunnelSession): () => boolean {
+    let answered = false;
     try {
-      stream = session.open(encodeProbe());
-    } catch (thrown) {
-      return failed(thrown);
+      const stream = session.open(encodeProbe());
+      stream.on('error', () => undefined);
+      stream.once('response', (headers) => {
+        answered = true;
+        stream.resume().end();
+        const load = decodeLoad(headers);
+        if (load !== undefined) facts.said(load);
+        facts.set('up', undefined, this.#options.clock.monotonic());
+      });
+    } catch {
+      // The session ends at this very moment, and that is what the probe then reports.
     }
-    stream.on('error', () => undefined);
-    stream.once('response', (headers) => {
-      stream.resume().end();
-      const load = decodeLoad(headers);
-      if (load !== undefined) facts.said(load);
-      facts.set('up', undefined, this.#options.clock.monotonic());
-    });
+    return () => answered;
   }
 }
