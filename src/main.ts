@@ -1,5 +1,5 @@
 import { runCli } from './cli/io/program.ts';
-import { catchSignals } from './cli/io/signals.ts';
+import { catchSignals, onHangup } from './cli/io/signals.ts';
 import { packageVersion } from './cli/io/version.ts';
 import type { World } from './cli/world.ts';
 
@@ -14,6 +14,7 @@ const world: World = {
   env: process.env,
   uid: process.getuid?.(),
   catchSignals,
+  onHangup,
   connect: async (socketPath, timeoutMs) =>
     (await import('./admin/io/client.ts')).adminClient(socketPath, { timeoutMs }),
   readConfig: async (file, role) => (await import('./config/io/read.ts')).readConfig(file, role),

@@ -9,8 +9,10 @@ export interface Output {
 
 /** All that a role gets of the process that runs it. */
 export interface RoleIo {
-  /** Aborts at SIGINT, SIGTERM or SIGHUP: end everything, then resolve. */
+  /** Aborts at SIGINT or SIGTERM, and at SIGHUP unless somebody listens to that: end everything, then resolve. */
   readonly signal: AbortSignal;
+  /** Calls back at SIGHUP: read the files again. The result ends it. */
+  readonly onHangup: (listener: () => void) => () => void;
   /** Data. */
   readonly stdout: Output;
   /** Progress and logs. */

@@ -43,6 +43,8 @@ export interface World {
   readonly uid: number | undefined;
   /** Begins to catch the signals that end a role. Until then they end the process, as usual. */
   catchSignals(): AbortSignal;
+  /** Takes SIGHUP over from `catchSignals` until the result is called. */
+  onHangup(listener: () => void): () => void;
   connect(socketPath: string, timeoutMs: number): Promise<AdminConnection>;
   readConfig(file: string, role?: FileRole): Promise<ReadConfig>;
   run(role: FileRole, file: string, io: RoleIo): Promise<number>;

@@ -5,7 +5,8 @@ import type { FailoverPlan } from '../model/route.ts';
 import type { HostPort } from '../model/address.ts';
 import type { TrafficPlan } from '../model/traffic.ts';
 import type { ConfigDocument } from './document.ts';
-import { type HubConfig, hubSection } from './hub.ts';
+import { type HealthCheckConfig, healthCheck } from './health-check.ts';
+import { type AgentHubConfig, agentHubSection } from './hub.ts';
 import {
   clusterName,
   dialAddress,
@@ -50,14 +51,6 @@ export interface AgentTimings {
   readonly pollMs: number;
 }
 
-/** TCP checks of the endpoints of static services. */
-export interface HealthCheckConfig {
-  /** Default 1 s. */
-  readonly intervalMs: number;
-  /** Default 500 ms. */
-  readonly timeoutMs: number;
-}
-
 /** What `isthmus agent` runs from. Paths are absolute. */
 export interface AgentConfig {
   /** 0700; identity, last good state, admin socket. */
@@ -74,7 +67,8 @@ export interface AgentConfig {
   readonly join?: { readonly tokenFile: string };
   /** Where the authority is; empty = as the join token said. */
   readonly authority: readonly HostPort[];
-  readonly hub: HubConfig;
+  /** What is left out is as the authority said at the join. */
+  readonly hub: AgentHubConfig;
   readonly listen: {
     /** For this cluster's gateways. Default 0.0.0.0:15012. */
     readonly grpc: HostPort;
@@ -86,6 +80,8 @@ export interface AgentConfig {
   /** Admin socket. Default `<stateDir>/admin.sock`. */
   readonly admin: string;
   readonly services: readonly ServiceConfig[];
+  /** More services, in a file of their own (`services`, `healthCheck`); read again when it changes, as this one is. */
+  readonly servicesFile?: string;
   readonly healthCheck: HealthCheckConfig;
   /** The federation's defaults as this cluster applies them. */
   readonly policy: { readonly failover: FailoverPlan } & TrafficPlan;
@@ -161,11 +157,6 @@ const failover: z.ZodType<FailoverPlan> = section({
   returnOverMs: returnOver,
 }));
 
-const healthCheck: z.ZodType<HealthCheckConfig> = section({
-  interval: duration(50, 600_000).default(1000),
-  timeout: duration(10, 60_000).default(500),
-}).transform(({ interval, timeout }) => ({ intervalMs: interval, timeoutMs: timeout }));
-
 function schema(resolve: ResolvePath): z.ZodType<AgentConfig> {
   return section({
     role: z.exactOptional(z.literal('agent')),
@@ -175,7 +166,7 @@ function schema(resolve: ResolvePath): z.ZodType<AgentConfig> {
     leaderLock: z.exactOptional(path(resolve)),
     join: z.exactOptional(section({ tokenFile: path(resolve) })),
     authority: z.array(dialAddress).max(16).default([]),
-    hub: hubSection(resolve),
+    hub: agentHubSection(resolve).prefault({}),
     listen: section({
       grpc: listenAddress.default({ host: '0.0.0.0', port: 15_012 }),
       http: loopbackAddress.default({ host: '127.0.0.1', port: 7070 }),
@@ -183,6 +174,7 @@ function schema(resolve: ResolvePath): z.ZodType<AgentConfig> {
     advertise: z.exactOptional(z.array(dialAddress).min(1).max(16)),
     admin: z.exactOptional(path(resolve)),
     services: serviceList.default([]),
+    servicesFile: z.exactOptional(path(resolve)),
     healthCheck: healthCheck.prefault({}),
     policy: section({ failover: failover.prefault({}), ...trafficSections }).prefault({}),
     policies: z.array(path(resolve)).max(64).default([]),

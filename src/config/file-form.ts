@@ -17,6 +17,9 @@ export function toFileForm(value: unknown): unknown {
   if (entries.length === 2 && first?.[0] === 'host' && second?.[0] === 'port') {
     return formatHostPort({ host: String(first[1]), port: Number(second[1]) });
   }
+  if (entries.length === 2 && first?.[0] === 'from' && second?.[0] === 'to') {
+    return first[1] === second[1] ? String(first[1]) : `${String(first[1])}-${String(second[1])}`;
+  }
   return Object.fromEntries(
     entries.map(([key, each]) =>
       key.endsWith('Ms') && typeof each === 'number'

@@ -3,6 +3,7 @@ import { isPort, type ServiceKey } from '../model/names.ts';
 import type { ServicePort } from '../model/record.ts';
 import { parseHostPort } from '../model/address.ts';
 import { count, section } from '../wire/schema.ts';
+import { type HealthCheckConfig, ownHealthCheck } from './health-check.ts';
 import { host, port, serviceKey, word } from './scalars.ts';
 
 /** One instance of a service. */
@@ -10,6 +11,7 @@ export interface EndpointConfig {
   readonly address: string;
   /** Service port → port of the instance; has every port of the service. */
   readonly ports: Readonly<Record<number, number>>;
+  readonly zone?: string;
 }
 
 /** One service of the static source, for machines without Kubernetes. */
@@ -23,6 +25,11 @@ export interface ServiceConfig {
   readonly endpoints: readonly EndpointConfig[];
   readonly capacity?: { readonly concurrent?: number; readonly rps?: number };
   readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** Default false. True: may be reached by SNI, its TLS untouched. */
+  readonly passthrough?: boolean;
+  /** What differs for this service. */
+  readonly healthCheck?: Partial<HealthCheckConfig>;
 }
 
 /** Bounds of one file; more belongs into a source that is not a file. */
@@ -49,7 +56,12 @@ const endpoint = z.preprocess(
     return short ? { address: short.host, port: short.port } : value;
   },
   section(
-    { address: host, port: z.exactOptional(port), ports: z.exactOptional(z.record(z.string(), port)) },
+    {
+      address: host,
+      port: z.exactOptional(port),
+      ports: z.exactOptional(z.record(z.string(), port)),
+      zone: z.exactOptional(word('a zone of 1 to 63 characters', /^[a-zA-Z0-9][-a-zA-Z0-9_.]{0,62}$/)),
+    },
     `'<host>:<port>', or a mapping with address and port or ports`,
   ),
 );
@@ -94,6 +106,9 @@ const service: z.ZodType<ServiceConfig> = section({
     }),
   ),
   labels: z.exactOptional(labels),
+  annotations: z.exactOptional(labels),
+  passthrough: z.exactOptional(z.boolean()),
+  healthCheck: z.exactOptional(ownHealthCheck),
 }).transform(({ export: exported, endpoints, ...rest }, context): ServiceConfig => {
   const seen = new Set<number>();
   for (const [index, each] of rest.ports.entries()) {
@@ -106,11 +121,17 @@ const service: z.ZodType<ServiceConfig> = section({
     }
     seen.add(each.port);
   }
+  const checked = rest.healthCheck?.port;
+  if (checked !== undefined && !seen.has(checked)) {
+    const message = `must be a port of the service (${[...seen].join(', ')}): there is no ${checked}`;
+    context.addIssue({ code: 'custom', path: ['healthCheck', 'port'], message });
+  }
   return {
     ...rest,
     exported,
     endpoints: endpoints.map((given, index) => ({
       address: given.address,
+      ...(given.zone !== undefined && { zone: given.zone }),
       ports: endpointPorts(given, rest.ports, (key, message) =>
         context.addIssue({ code: 'custom', path: ['endpoints', index, key], message }),
       ),

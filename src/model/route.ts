@@ -12,6 +12,8 @@ export interface LocalEndpoint {
   readonly ports: ReadonlyMap<number, number>;
   /** What the source's own health check says; the gateway's outcomes are combined with it. */
   readonly ready: boolean;
+  /** Where it runs, as far as the source knows. */
+  readonly zone?: string;
 }
 
 /** One cluster that serves a service: the caller's own or a remote one. */

@@ -5,6 +5,7 @@ import { policyRoutes } from '../admin/policy-api.ts';
 import { startAdmin } from '../admin/io/server.ts';
 import type { RoleIo } from '../cli/role-io.ts';
 import type { AgentConfig } from '../config/agent.ts';
+import { type HubConfig, resolveHub } from '../config/hub.ts';
 import { blame } from '../config/source.ts';
 import { alone, createStateLock } from '../federation/io/state-lock.ts';
 import { IsthmusError, messageOf } from '../model/error.ts';
@@ -18,6 +19,7 @@ import type { ClusterCa } from '../trust/io/cluster-ca.ts';
 import { optionalPeer, type VerifiedPeer } from '../trust/io/call-identity.ts';
 import { createAgentApi, factsOf } from './agent/agent-api.ts';
 import { obtainIdentity } from './agent/identity.ts';
+import { listedServices } from './agent/live-services.ts';
 import { type RunningAgent, startRunning } from './agent/running.ts';
 import type { RoleContext } from './authority.ts';
 import { createPolicyApi } from './agent/policy/api.ts';
@@ -61,7 +63,8 @@ export async function startAgent(config: AgentConfig, context: RoleContext): Pro
     await ensurePrivateDir(config.stateDir).catch((thrown: unknown) => {
       throw blame(thrown, config.source, 'stateDir');
     });
-    const hub = context.hub ?? (await openOwnHub(config, context, started));
+    const services = await listedServices(config);
+    let hub = context.hub ?? (await openHubOf(resolveHub(config.hub, undefined), { config, context, started }));
     const server = new Server({ 'grpc.max_receive_message_length': 8 << 20 });
     listener = await listenGrpc<VerifiedPeer | undefined>({
       listen: config.listen.grpc,
@@ -82,7 +85,7 @@ export async function startAgent(config: AgentConfig, context: RoleContext): Pro
     );
     const api = createAgentApi({
       config,
-      hubName: hub.name,
+      hubName: () => hub?.name ?? 'hub that the authority names',
       clock,
       startedAt,
       addresses: () => addresses,
@@ -128,11 +131,14 @@ export async function startAgent(config: AgentConfig, context: RoleContext): Pro
         'trust',
         identity.trust.subscribe(() => opened.recheck()),
       );
+      hub ??= await openHubOf(resolveHub(config.hub, identity.hub), { config, context, started });
+      if (!hub) throw blame(unknownHub(), config.source, 'hub.url');
       const importHost = '127.0.0.1';
       agent = await startRunning({
         config,
         ca,
         hub,
+        services,
         server,
         listener: () => listener,
         ...electionOf(config, context),
@@ -169,10 +175,28 @@ export async function startAgent(config: AgentConfig, context: RoleContext): Pro
   }
 }
 
-async function openOwnHub(config: AgentConfig, { clock, log }: RoleContext, started: Started): Promise<Hub> {
-  const hub = await openHub(config.hub, { source: config.source, clock, log });
-  started.add('hub', () => hub.close());
-  return hub;
+interface HubContext {
+  readonly config: AgentConfig;
+  readonly context: RoleContext;
+  readonly started: Started;
+}
+
+/** Undefined: nobody has said yet where it is. */
+async function openHubOf(
+  hub: HubConfig | undefined,
+  { config, context, started }: HubContext,
+): Promise<Hub | undefined> {
+  if (!hub) return undefined;
+  const { clock, log } = context;
+  const opened = await openHub(hub, { source: config.source, clock, log });
+  started.add('hub', () => opened.close());
+  return opened;
+}
+
+function unknownHub(): IsthmusError {
+  return new IsthmusError('invalid', 'hub.url is required: the authority did not say where the hub is', {
+    hint: `Set hub.url here, or hubForMembers at the authority and join again.`,
+  });
 }
 
 interface HoldContext {
@@ -229,6 +253,13 @@ export async function runAgent(config: AgentConfig, io: RoleIo): Promise<number>
         if (!io.signal.aborted) throw thrown;
       },
     );
+    const endHangups = io.onHangup(() => {
+      log.info({}, 'told to read the files again');
+      void role.running.then(
+        ({ services }) => services.reload(),
+        () => undefined,
+      );
+    });
     try {
       await Promise.race([aborted(io.signal), role.left, failed]);
     } catch (thrown) {
@@ -236,6 +267,7 @@ export async function runAgent(config: AgentConfig, io: RoleIo): Promise<number>
       await role.close();
       throw thrown;
     }
+    endHangups();
     log.info({}, 'stopping');
     await role.close();
     return 0;

@@ -48,10 +48,13 @@ suite('parseAgentConfig', () => {
       advertise: [{ host: '10.0.0.1', port: 15012 }],
       admin: '/etc/isthmus/state/admin.sock',
       services: [],
-      healthCheck: { intervalMs: 1000, timeoutMs: 500 },
+      healthCheck: { intervalMs: 1000, timeoutMs: 500, failures: 2, successes: 1 },
       policy: { failover: { healthyThreshold: 0.7, holdMs: 30_000, returnOverMs: 60_000 } },
+      policies: [],
+      svidLifeMs: 43_200_000,
+      workloads: { serverNames: [], jwt: [], sockets: [] },
       importPorts: { from: 20_000, to: 29_999, fixed: new Map() },
-      timings: { leaseMs: 5000, suspectMs: 15_000, deadMs: 45_000, pollMs: 2000 },
+      timings: { leaseMs: 5000, suspectMs: 15_000, deadMs: 45_000, recoverMs: 10_000, pollMs: 2000 },
       log: 'info',
     });
     assert.equal(source?.lines.get('cluster'), 3);

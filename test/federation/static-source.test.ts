@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { planExports } from '../../src/federation/export/plan-exports.ts';
-import { createStaticSource, type StaticService } from '../../src/federation/io/static-source.ts';
+import { type CheckedService as StaticService, createStaticSource } from '../../src/federation/io/static-source.ts';
 import { parseServiceKey } from '../../src/model/names.ts';
+import type { ExportRecord } from '../../src/model/record.ts';
 import type { Clock } from '../../src/model/ports/clock.ts';
 import type { LocalServices } from '../../src/model/ports/service-source.ts';
 import { systemClock } from '../../src/runtime/io/clock.ts';
@@ -99,14 +102,14 @@ test('createStaticSource: update keeps what stays, checks what is new, drops wha
   const source = createStaticSource({ ...options, services: [webAt(one.port)] });
   try {
     const before = await eventually(source, (value) => value.synced);
-    source.update([webAt(one.port), { ...webAt(two.port), service: 'shop/db' }]);
+    source.update({ services: [webAt(one.port), { ...webAt(two.port), service: 'shop/db' }] });
     assert.equal(source.current.synced, true);
     assert.equal(source.current.services.get(web), before.services.get(web));
     await eventually(source, (value) => value.services.get(parseServiceKey('shop/db'))?.endpoints[0]?.ready === true);
-    source.update([]);
+    source.update({ services: [] });
     assert.equal(source.current.services.size, 0);
-    assert.throws(() => source.update([webAt(0)]), { code: 'invalid' });
-    assert.throws(() => source.update([webAt(1), webAt(2)]), { code: 'invalid' });
+    assert.throws(() => source.update({ services: [webAt(0)] }), { code: 'invalid' });
+    assert.throws(() => source.update({ services: [webAt(1), webAt(2)] }), { code: 'invalid' });
     assert.equal(source.current.services.size, 0);
   } finally {
     await source.close();
@@ -148,6 +151,111 @@ test('createStaticSource: ports of an endpoint: mapped, one for all, or the same
 test('createStaticSource: a service without endpoints is synced at once', async () => {
   const source = createStaticSource({ ...options, services: [webAt()] });
   assert.equal(source.current.synced, true);
+  await source.close();
+});
+
+test('createStaticSource: an HTTP check goes by the status code, and says why an endpoint is down', async () => {
+  const lines: { readonly fields: object; readonly message: string }[] = [];
+  const log = { ...quietLog(), info: (fields: object, message: string) => void lines.push({ fields, message }) };
+  let answer: number | 'never' = 200;
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    asked.push(`${request.method} ${request.url}`);
+    if (answer !== 'never') response.writeHead(answer).end('x'.repeat(100_000));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const http = {
+    path: '/healthz?deep=1',
+    expect: [
+      { from: 200, to: 299 },
+      { from: 418, to: 418 },
+    ],
+  };
+  const healthCheck = { intervalMs: 15, timeoutMs: 150, failures: 1, http };
+  const source = createStaticSource({ ...options, log, services: [{ ...webAt(port), healthCheck }] });
+  try {
+    await eventually(source, (value) => readyOf(value)[0] === true);
+    assert.equal(asked[0], 'GET /healthz?deep=1');
+    for (const [bad, reason] of [
+      [500, /answered with 500/],
+      [301, /answered with 301/],
+      ['never', /not answered within 150 ms/],
+    ] as const) {
+      answer = bad;
+      await eventually(source, (value) => readyOf(value)[0] === false);
+      assert.match(JSON.stringify(lines.at(-1)?.fields), reason);
+      answer = 418;
+      await eventually(source, (value) => readyOf(value)[0] === true);
+    }
+  } finally {
+    await source.close();
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
+test('createStaticSource: each service is checked its own way, on the port it says, as often as it says', async () => {
+  const backend = await startListener();
+  const closed = await freePort();
+  const ports = [{ port: 80 }, { port: 9000 }];
+  const endpoints = [{ address: 'localhost', ports: { 80: closed, 9000: backend.port } }];
+  const source = createStaticSource({
+    ...options,
+    healthCheck: { ...options.healthCheck, http: { path: '/', expect: [{ from: 200, to: 200 }] } },
+    services: [
+      { ...webAt(), ports, endpoints, healthCheck: { http: false, port: 9000, failures: 3 } },
+      { ...webAt(backend.port), service: 'shop/http' },
+    ],
+  });
+  try {
+    await eventually(source, (value) => value.synced);
+    const other = source.current.services.get(parseServiceKey('shop/http'));
+    assert.deepEqual([readyOf(source.current), other?.endpoints[0]?.ready], [[true], false]);
+    source.update({
+      services: [{ ...webAt(), ports, endpoints, healthCheck: { intervalMs: 10, timeoutMs: 100, failures: 1 } }],
+    });
+    await eventually(source, (value) => readyOf(value)[0] === false);
+  } finally {
+    await source.close();
+    await backend.stop();
+  }
+});
+
+test('createStaticSource: a change of one endpoint leaves all other services the same objects', async () => {
+  const [one, two] = await Promise.all([startListener(), startListener()]);
+  const source = createStaticSource({
+    ...options,
+    services: [webAt(one.port), { ...webAt(two.port), service: 'shop/db' }],
+  });
+  try {
+    const before = await eventually(source, (value) => value.synced);
+    await one.stop();
+    const after = await eventually(source, (value) => readyOf(value)[0] === false);
+    const db = parseServiceKey('shop/db');
+    assert.equal(after.services.get(db), before.services.get(db));
+    const [first, second] = [planExports(before, new Map(), 1), planExports(after, new Map(), 1)];
+    assert.equal(second.get('export/shop/db'), first.get('export/shop/db'));
+    assert.notEqual(second.get('export/shop/web'), first.get('export/shop/web'));
+  } finally {
+    await source.close();
+    await Promise.all([one.stop(), two.stop()]);
+  }
+});
+
+test('planExports: counts by zone, where zones are known', async () => {
+  const at = (zone: string | undefined, id: string): object => ({
+    id,
+    address: '127.0.0.1',
+    port: 1,
+    ...(zone && { zone }),
+  });
+  const endpoints = [at('a', '1'), at('b', '2'), at('a', '3'), at(undefined, '4')] as StaticService['endpoints'];
+  const service = { ...webAt(), endpoints, passthrough: true, annotations: { owner: 'x' } };
+  const source = createStaticSource({ ...options, services: [service] });
+  const record = planExports(source.current, new Map(), 1).get('export/shop/web') as ExportRecord;
+  assert.deepEqual(record.zones, { a: { total: 2, ready: 0 }, b: { total: 1, ready: 0 } });
+  assert.deepEqual([record.endpoints.total, record.passthrough, record.annotations], [4, true, { owner: 'x' }]);
   await source.close();
 });
 

@@ -85,7 +85,7 @@ suite('an export in east is routable in west, and its withdrawal too', () => {
         for (let i = 0; i < changes; i += 1) {
           const there = i % 2 === 0;
           const began = performance.now();
-          source.update(there ? [...present, added] : present);
+          source.update({ services: there ? [...present, added] : present });
           await routable(federation, 'shop/new', there);
           took.push(performance.now() - began);
         }

@@ -4,10 +4,18 @@ import { IsthmusError } from '../../model/error.ts';
 const sameSignalMs = 1000;
 
 let caught: AbortSignal | undefined;
+const onHangups = new Set<() => void>();
+
+/** As long as somebody listens, SIGHUP means "read your files again", as it does to daemons, and no longer "end". */
+export function onHangup(listener: () => void): () => void {
+  const own = (): void => listener();
+  onHangups.add(own);
+  return () => void onHangups.delete(own);
+}
 
 /**
- * From now on SIGINT, SIGTERM and SIGHUP abort the result instead of ending the process; one more of them, a second
- * later or more, ends it at once. May be called again: the same signal.
+ * From now on SIGINT, SIGTERM and (unless `onHangup`) SIGHUP abort the result instead of ending the process; one more
+ * of them, a second later or more, ends it at once. May be called again: the same signal.
  */
 export function catchSignals(): AbortSignal {
   if (caught) return caught;
@@ -16,6 +24,10 @@ export function catchSignals(): AbortSignal {
   let firstAt: number | undefined;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
+      if (signal === 'SIGHUP' && onHangups.size > 0) {
+        for (const listener of onHangups) listener();
+        return;
+      }
       if (firstAt === undefined) {
         firstAt = performance.now();
         controller.abort(new IsthmusError('cancelled', `Stopped by ${signal}`));

@@ -4,6 +4,7 @@ import { IsthmusError } from '../../model/error.ts';
 import { type ConfigDocument, readDocument } from '../document.ts';
 import { type ConfigByKind, type ConfigKind, kindOf, parseConfig } from '../kind.ts';
 import { problemsError } from '../problem.ts';
+import { parseServicesFile, type ServicesFile } from '../services-file.ts';
 import { blame, type ConfigSource } from '../source.ts';
 import { readSecretFile } from '../../runtime/io/files.ts';
 
@@ -50,6 +51,13 @@ async function loadDocument(file: string): Promise<ConfigDocument> {
  */
 export async function loadConfig<Kind extends ConfigKind>(kind: Kind, file: string): Promise<ConfigByKind[Kind]> {
   return interpret(kind, await loadDocument(file));
+}
+
+/** Reads the services that a file of their own lists. @throws IsthmusError `invalid`, all problems in its message */
+export async function loadServicesFile(file: string): Promise<ServicesFile> {
+  const result = parseServicesFile(await loadDocument(file));
+  if (!result.ok) throw problemsError(file, result.problems);
+  return result.value;
 }
 
 /** As `loadConfig`, for whichever role the file is. @throws IsthmusError `invalid` */

@@ -1,5 +1,12 @@
 import type { LocalService, LocalServices } from '../../model/ports/service-source.ts';
-import { type ClusterRecord, type ExportRecord, exportKey, type RecordKey } from '../../model/record.ts';
+import {
+  type ClusterRecord,
+  type EndpointCounts,
+  type ExportRecord,
+  exportKey,
+  type RecordKey,
+} from '../../model/record.ts';
+import type { LocalEndpoint } from '../../model/route.ts';
 
 /**
  * The export records of a cluster's own services. `previous`: its records as last published, from which an export takes
@@ -33,16 +40,32 @@ function sharedExport(service: LocalService, createdAt: number): ExportRecord {
 }
 
 function exportOf(service: LocalService, createdAt: number): ExportRecord {
-  const { key, ports, allow, endpoints, capacity, labels } = service;
+  const { key, ports, allow, endpoints, capacity, labels, annotations, passthrough } = service;
+  const zones = zonesOf(endpoints);
   return {
     kind: 'export',
     service: key,
     type: 'ClusterSetIP',
     ports: ports.toSorted((a, b) => a.port - b.port),
     allow,
-    endpoints: { total: endpoints.length, ready: endpoints.filter((endpoint) => endpoint.ready).length },
+    endpoints: countsOf(endpoints),
     createdAt,
+    ...(zones && { zones }),
     ...(capacity && { capacity }),
+    ...(passthrough && { passthrough }),
     ...(labels && Object.keys(labels).length > 0 && { labels }),
+    ...(annotations && Object.keys(annotations).length > 0 && { annotations }),
   };
+}
+
+function countsOf(endpoints: readonly LocalEndpoint[]): EndpointCounts {
+  return { total: endpoints.length, ready: endpoints.filter((endpoint) => endpoint.ready).length };
+}
+
+/** Undefined: no endpoint says where it runs. */
+function zonesOf(endpoints: readonly LocalEndpoint[]): Readonly<Record<string, EndpointCounts>> | undefined {
+  const byZone = Map.groupBy(endpoints, ({ zone }) => zone ?? '');
+  byZone.delete('');
+  if (byZone.size === 0) return undefined;
+  return Object.fromEntries([...byZone].map(([zone, those]) => [zone, countsOf(those)]));
 }

@@ -11,6 +11,9 @@ export interface LocalService {
   readonly allow: ExportRecord['allow'];
   readonly capacity?: ExportRecord['capacity'];
   readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** May be reached by SNI, its TLS untouched. */
+  readonly passthrough?: boolean;
   readonly endpoints: readonly LocalEndpoint[];
 }
 

@@ -11,7 +11,7 @@ import { trustDomainOf } from '../../model/identity.ts';
 import { bundleDetail, bundleRow } from '../../trust/bundle/describe.ts';
 import type { BundleStore } from '../../trust/io/bundle-store.ts';
 import { version } from '../version.ts';
-import { leave } from './leave.ts';
+import { goodbye, leave } from './leave.ts';
 import type { RunningAgent } from './running.ts';
 import { explain } from './status/explain.ts';
 import type { AgentFacts } from './status/facts.ts';
@@ -21,7 +21,7 @@ import { trustStatus } from './status/trust.ts';
 
 export interface AgentApiContext {
   readonly config: AgentConfig;
-  readonly hubName: string;
+  readonly hubName: () => string;
   readonly clock: Clock;
   readonly startedAt: number;
   /** Where gateways reach this agent. */
@@ -89,9 +89,11 @@ export function createAgentApi(context: AgentApiContext): AgentApi {
       });
     },
     async leave(request) {
-      const report = await leave(required(context), request, clock);
+      const agent = required(context);
+      const report = await leave(agent, request, clock);
+      const stillMember = request.keepMembership ? 'as asked' : await goodbye(agent);
       context.onLeft();
-      return report;
+      return { ...report, ...(stillMember !== undefined && { stillMember }) };
     },
     issueGatewayToken({ gateway, ttlMs }) {
       const agent = running();
@@ -184,7 +186,7 @@ function agentStatus(context: AgentApiContext): AgentStatus {
 
 function hubStatus(context: AgentApiContext, agent: RunningAgent | undefined): DependencyStatus {
   const status = agent?.reader.hubStatus.current;
-  if (!status) return { name: context.hubName, connected: false, forMs: 0 };
+  if (!status) return { name: context.hubName(), connected: false, forMs: 0 };
   return {
     name: status.name,
     connected: status.connected,
@@ -282,6 +284,8 @@ function warnings(agent: RunningAgent | undefined, authority: AgentStatus['autho
     if (problem !== undefined) found.push(`${cluster}: ${problem}`);
   }
   found.push(...agent.desk.problems, ...agent.policyFiles.problems.map((problem) => `policy file: ${problem}`));
+  const { problem } = agent.services;
+  if (problem !== undefined) found.push(...problem.split('\n'));
   const { exhausted } = agent.importPorts;
   if (exhausted.size > 0) {
     found.push(`no import port left for ${someOf(exhausted)}: widen importPorts`);

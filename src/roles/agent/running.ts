@@ -5,7 +5,7 @@ import { type ConfigServer, createConfigServer } from '../../federation/io/confi
 import { type Publisher, startPublisher } from '../../federation/io/publisher.ts';
 import { type Reader, startReader } from '../../federation/io/reader.ts';
 import { startRosterReader } from '../../federation/io/roster-reader.ts';
-import { createStaticSource, type StaticSource } from '../../federation/io/static-source.ts';
+import { createStaticSource, type StaticList, type StaticSource } from '../../federation/io/static-source.ts';
 import { EventList } from '../../federation/event-list.ts';
 import { IsthmusError } from '../../model/error.ts';
 import { roleOf, trustDomainOf } from '../../model/identity.ts';
@@ -18,6 +18,8 @@ import { loadService } from '../../runtime/io/grpc.ts';
 import type { GrpcListener, PeerCall } from '../../runtime/io/grpc-server.ts';
 import { gatewayIdentityService } from '../../trust/io/authority-api.ts';
 import type { VerifiedPeer } from '../../trust/io/call-identity.ts';
+import type { BundleOffer } from '../../trust/bundle/bundle-holder.ts';
+import type { RosterOffer } from '../../trust/roster-holder.ts';
 import { type BundleStore, openBundleStore } from '../../trust/io/bundle-store.ts';
 import type { ClusterCa } from '../../trust/io/cluster-ca.ts';
 import { isPresent, waitFor, Watchable } from '../../runtime/watchable.ts';
@@ -28,6 +30,7 @@ import { ImportPorts } from './import-ports.ts';
 import { Announcer } from './announcer.ts';
 import { importRecords } from './imports.ts';
 import { Leading } from './leading.ts';
+import { LiveServices } from './live-services.ts';
 import { Mesh } from './mesh.ts';
 import { PolicyDesk } from './policy/desk.ts';
 import { FailoverBook } from './policy/failovers.ts';
@@ -43,6 +46,8 @@ export interface RunningContext {
   /** The services are added here; it listens already. */
   readonly server: Server;
   readonly listener: () => GrpcListener<VerifiedPeer | undefined> | undefined;
+  /** As the configuration lists them at the start. */
+  readonly services: StaticList;
   /** Decides which replica writes. */
   readonly elector: LeaderElector;
   /** Resolves when another replica turns out to lead. */
@@ -69,6 +74,8 @@ export interface RunningAgent {
   readonly reader: Reader;
   readonly bundles: BundleStore;
   readonly source: StaticSource;
+  /** The files that the source is read from. */
+  readonly services: LiveServices;
   readonly importPorts: ImportPorts;
   readonly mesh: Mesh;
   readonly gateways: ConfigServer;
@@ -79,6 +86,9 @@ export interface RunningAgent {
   readonly acknowledgements: Acknowledgements;
   close(): Promise<void>;
 }
+
+/** What it means when a roster or bundles in the hub are not taken. */
+const offerEvents = { older: 'rollback', conflicting: 'equivocation', refused: 'distrusted' } as const;
 
 /** Starts, in order, everything between the hub and the gateways. Ends what it started if it fails. */
 export async function startRunning(context: RunningContext): Promise<RunningAgent> {
@@ -109,21 +119,24 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
       log,
     });
     started.add('bundles', () => bundles.close());
+    const taken = (offer: RosterOffer | BundleOffer): boolean => {
+      if (!('detail' in offer)) return true;
+      events.add({ cluster: 'authority', kind: offerEvents[offer.result], detail: offer.detail }, clock.now());
+      return false;
+    };
     const rosters = startRosterReader({
       hub,
-      onRoster: (sealed, chain) => void ca.acceptRoster(sealed, chain),
-      onBundles: (sealed, chain) => !('detail' in bundles.offer(sealed, chain)),
+      onRoster: (sealed, chain) => void taken(ca.acceptRoster(sealed, chain)),
+      onBundles: (sealed, chain) => taken(bundles.offer(sealed, chain)),
       clock,
       log,
     });
     started.add('roster reader', () => rosters.close());
-    const source = createStaticSource({
-      services: config.services,
-      healthCheck: config.healthCheck,
-      clock,
-      log,
-    });
+    const source = createStaticSource({ ...context.services, clock, log });
     started.add('services', () => source.close());
+    const services = new LiveServices({ config, source, clock, log });
+    started.add('services files', () => services.close());
+    services.start();
     const importPorts = await ImportPorts.open({
       stateDir,
       host: context.importHost,
@@ -198,6 +211,7 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
       reader,
       bundles,
       source,
+      services,
       importPorts,
       mesh,
       gateways,

@@ -22,7 +22,7 @@ const agentReplica = parseReplicaName('agent-0');
 const gatewayReplica = parseReplicaName('gateway-0');
 
 /** Quick enough that a person sees cause and effect. */
-const demoHealthCheck = { intervalMs: 250, timeoutMs: 500 };
+const demoHealthCheck = { intervalMs: 250, timeoutMs: 500, failures: 2, successes: 1 };
 const demoTimings = { leaseMs: 1000, suspectMs: 3000, deadMs: 9000, recoverMs: 2000, pollMs: 500 };
 
 export interface DemoClusterOptions {
@@ -116,7 +116,7 @@ function agentConfig(options: DemoClusterOptions, tokenFile: string): AgentConfi
     policies: [],
     importPorts: { ...options.importPorts, fixed: new Map() },
     svidLifeMs: 12 * 3_600_000,
-    workloads: { jwt: [], sockets: [] },
+    workloads: { serverNames: [], jwt: [], sockets: [] },
     timings: demoTimings,
     log: 'silent',
   };

@@ -50,6 +50,7 @@ function begin(args: readonly string[]): Begun {
     env: {},
     uid: process.getuid?.(),
     catchSignals: () => stop.signal,
+    onHangup: () => () => undefined,
     connect: async (socketPath, timeoutMs) => adminClient(socketPath, { timeoutMs }),
     readConfig,
     run: async (_role, file, io) => runAuthority(await loadConfig('authority', file), io),

@@ -8,7 +8,8 @@ import type { FileRole, World } from '../../world.ts';
 import { readAll } from '../stdin.ts';
 
 function roleIo(world: World): RoleIo {
-  return { signal: world.catchSignals(), stdout: world.stdout, stderr: world.stderr, env: world.env };
+  const { stdout, stderr, env } = world;
+  return { signal: world.catchSignals(), onHangup: (listener) => world.onHangup(listener), stdout, stderr, env };
 }
 
 /** What keeps a role from starting is the operator's to mend: exit 2, not 1. */
