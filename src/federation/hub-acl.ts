@@ -24,7 +24,7 @@ const commands: readonly string[] = [
   'eval evalsha eval_ro evalsha_ro',
   'type strlen get set del hset hdel hget hgetall hkeys hlen',
   'xadd xrange xrevrange publish subscribe unsubscribe',
-  'hello auth select ping info time client|setname client|setinfo acl|whoami',
+  'hello auth select ping info time client|setname acl|whoami',
 ].flatMap((some) => some.split(' '));
 
 /**

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { HubQuestion, HubTools } from '../cli/hub-tools.ts';
+import { resolveHub } from '../config/hub.ts';
 import { loadAnyConfig, readConfiguredSecret } from '../config/io/load.ts';
 import { judgeHub } from '../federation/check/judge-hub.ts';
 import { hubUser } from '../federation/hub-acl.ts';
@@ -12,6 +13,7 @@ import { authorityPartition, type Partition } from '../model/ports/hub.ts';
 import type { Log } from '../model/ports/log.ts';
 import { systemClock } from '../runtime/io/clock.ts';
 import { redisOptions } from './open-hub.ts';
+import { keepAlive } from './shutdown.ts';
 
 /** The tools of `isthmus hub …` that need no server. */
 export const hubTools: HubTools = {
@@ -26,9 +28,15 @@ export const hubTools: HubTools = {
   },
   async check(question) {
     const { options, own } = await optionsOf(question);
-    const facts = await inspectRedis(options, own);
-    const acl = `isthmus hub acl ${own ?? '<cluster>'}`;
-    return { hub: parseRedisUrl(options.url).name, checks: judgeHub(facts, acl) };
+    // Timers of a clock do not keep the process up.
+    const release = keepAlive();
+    try {
+      const facts = await inspectRedis(options, own);
+      const acl = `isthmus hub acl ${own ?? '<cluster>'}`;
+      return { hub: parseRedisUrl(options.url).name, checks: judgeHub(facts, acl) };
+    } finally {
+      release();
+    }
   },
 };
 
@@ -49,7 +57,7 @@ async function optionsOf(question: HubQuestion): Promise<Inspection> {
   const context = { source: undefined, clock: systemClock, log: silent };
   if ('config' in question) {
     const { kind, config } = await loadAnyConfig(question.config);
-    const hub = 'hub' in config ? config.hub : undefined;
+    const hub = 'hub' in config && config.hub ? resolveHub(config.hub, undefined) : undefined;
     if (!hub || hub.url === 'memory') {
       throw new IsthmusError('invalid', `${question.config} is the configuration of a ${kind} without a Redis hub`, {
         hint: 'Name the configuration of an agent or the authority, or the hub with --url',

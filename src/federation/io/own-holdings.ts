@@ -36,6 +36,8 @@ export class OwnHoldings {
   #holdings: Holdings;
   #heldBack: HeldBack;
   #refused: ReadonlyMap<RecordKey, string> = new Map();
+  #wasSynced = false;
+  #withoutTombstones: { readonly of: Holdings; readonly holdings: Holdings } | undefined;
 
   constructor(options: OwnHoldingsOptions) {
     this.#options = options;
@@ -67,12 +69,26 @@ export class OwnHoldings {
     return this.#refused;
   }
 
+  /**
+   * What may be written: before the sources were read completely once, no tombstone, not even an old one. The service may
+   * have come back since, and what is on disk may be older than what readers know.
+   */
+  get publishable(): Holdings {
+    if (this.#wasSynced) return this.#holdings;
+    if (this.#withoutTombstones?.of !== this.#holdings) {
+      const rest = [...this.#holdings].filter(([, { record }]) => record?.kind !== 'tombstone');
+      this.#withoutTombstones = { of: this.#holdings, holdings: new Map(rest) };
+    }
+    return this.#withoutTombstones.holdings;
+  }
+
   get hasWish(): boolean {
     return this.#wish !== undefined;
   }
 
   wish(desired: ReadonlyMap<RecordKey, ClusterRecord>, { synced, bulk = false }: WishOptions): void {
     this.#wish = { desired, synced, bulk };
+    this.#wasSynced ||= synced;
     this.plan();
   }
 

@@ -147,8 +147,11 @@ export class PartitionFollower {
     return settled;
   }
 
-  /** Looks at a head as polled. A version: it promises something newer, so `sync` is due. */
-  async considerHead(bytes: Uint8Array | undefined): Promise<Version | undefined> {
+  /**
+   * Looks at a head as polled. A version: it promises something newer, so `sync` is due. `asked`: what was held when it
+   * was asked for; more may have come since, and then an older head is only late.
+   */
+  async considerHead(bytes: Uint8Array | undefined, asked: Version | undefined): Promise<Version | undefined> {
     if (this.#state) this.#state = expireAbsent(this.#state, this.#options.clock.now());
     if (!bytes) {
       this.#headBytes = undefined;
@@ -161,6 +164,7 @@ export class PartitionFollower {
     if (!head) return undefined;
     const order = this.#state ? compareVersions(head.content, this.#state) : 1;
     if (order > 0) return head.content;
+    if (order < 0 && (!asked || compareVersions(head.content, asked) >= 0)) return undefined;
     this.#headBytes = bytes;
     if (order < 0) {
       this.#refuse('rollback', `the hub is behind: ${head.content.epoch}.${head.content.revision}`);

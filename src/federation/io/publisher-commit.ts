@@ -51,6 +51,47 @@ export function beginning(epoch: number, head: Uint8Array | undefined): Committe
  * @throws IsthmusError `exhausted` when the partition would be larger than readers accept
  */
 export function sealStep(from: Committed, holdings: Holdings, sealing: Sealing): Pending | undefined {
+  const sealed = sealRevision(from, holdings, sealing);
+  if (!sealed) return undefined;
+  const { next, ops } = sealed;
+  const { cluster, sealer } = sealing;
+  const { epoch, revision, head, digest } = next;
+  if (from.revision > 0 && ops.size <= maxDeltaOps) {
+    const payload = encodeDelta({ cluster, epoch, previous: from.revision, revision, ops, digest: digest.whole });
+    if (payload.length <= maxDeltaBytes) {
+      const delta = sealer.seal('delta', payload);
+      const touched = new Set([...ops.keys()].map(bucketOf));
+      const buckets = new Map([...touched].map((index) => [index, digest.bucket(index)] as const));
+      const hint = hintOf(cluster, next);
+      return { commit: { expectedHead: from.head, head, records: ops, buckets, snapshot: false, delta, hint }, next };
+    }
+  }
+  return { commit: whole(cluster, next, from.head), next };
+}
+
+/**
+ * Brings a hub that holds something else under `found` to `state`: with the very head that was sealed for it, or with
+ * the next revision when more is wanted by now. What was sealed long ago must not replace what readers know since.
+ * @throws IsthmusError `exhausted` when the partition would be larger than readers accept
+ */
+export function repair(
+  state: Sealed,
+  found: Uint8Array | undefined,
+  wanted: { readonly holdings: Holdings; readonly sealing: Sealing },
+): Pending {
+  const next = sealRevision(state, wanted.holdings, wanted.sealing)?.next ?? state;
+  return { commit: whole(wanted.sealing.cluster, next, found), next };
+}
+
+/** A state with a head of this writer's making. */
+export type Sealed = Committed & { readonly head: Uint8Array };
+
+interface SealedRevision {
+  readonly next: Sealed;
+  readonly ops: ReadonlyMap<RecordKey, Uint8Array | undefined>;
+}
+
+function sealRevision(from: Committed, holdings: Holdings, sealing: Sealing): SealedRevision | undefined {
   const { cluster, sealer, now } = sealing;
   const ops = operations(from.values, holdings);
   if (ops.size === 0 && from.chain?.id === sealer.chainId) return undefined;
@@ -69,18 +110,11 @@ export function sealStep(from: Committed, holdings: Holdings, sealing: Sealing):
   );
   const values = new Map([...holdings].map(([key, { bytes }]) => [key, bytes] as const));
   const chain = { id: sealer.chainId, bytes: sealer.chain };
-  const next: Committed = { epoch, revision, head, values, digest, chain };
-  const hint = formatHint({ partition: cluster, epoch, revision });
-  if (from.revision > 0 && ops.size <= maxDeltaOps) {
-    const payload = encodeDelta({ cluster, epoch, previous: from.revision, revision, ops, digest: digest.whole });
-    if (payload.length <= maxDeltaBytes) {
-      const delta = sealer.seal('delta', payload);
-      const touched = new Set([...ops.keys()].map(bucketOf));
-      const buckets = new Map([...touched].map((index) => [index, digest.bucket(index)] as const));
-      return { commit: { expectedHead: from.head, head, records: ops, buckets, snapshot: false, delta, hint }, next };
-    }
-  }
-  return { commit: whole({ ...next, head }, from.head, hint), next };
+  return { next: { epoch, revision, head, values, digest, chain }, ops };
+}
+
+function hintOf(cluster: ClusterName, { epoch, revision }: Committed): string {
+  return formatHint({ partition: cluster, epoch, revision });
 }
 
 /** @throws IsthmusError `exhausted` */
@@ -95,19 +129,10 @@ function requireRoom(holdings: Holdings): void {
   );
 }
 
-/** Brings a hub that holds something else under `found` to `state`, with the very head that was sealed for it. */
-export function repair(
-  cluster: ClusterName,
-  state: Committed & { readonly head: Uint8Array },
-  found: Uint8Array | undefined,
-): Pending {
-  const { epoch, revision } = state;
-  return { commit: whole(state, found, formatHint({ partition: cluster, epoch, revision })), next: state };
-}
-
 /** Replaces all that the partition holds under the head `found`. */
-function whole(state: Committed & { readonly head: Uint8Array }, found: Uint8Array | undefined, hint: string): Commit {
+function whole(cluster: ClusterName, state: Sealed, found: Uint8Array | undefined): Commit {
   const { head, values, digest } = state;
+  const hint = hintOf(cluster, state);
   const buckets = digest.buckets();
   return { expectedHead: found, head, records: values, buckets, snapshot: true, delta: undefined, hint };
 }

@@ -20,7 +20,7 @@ import type { PartitionView } from '../partition-view.ts';
 import { changeStatus, firstStatus, firstWish, type PublisherStatus } from '../publisher-status.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { OwnHoldings, type WishOptions } from './own-holdings.ts';
-import { beginning, type Committed, type Pending, repair, sealStep } from './publisher-commit.ts';
+import { beginning, type Committed, type Pending, repair, type Sealing, sealStep } from './publisher-commit.ts';
 import { diskFiles, type StateFiles } from './state-files.ts';
 import { unseal } from './unseal.ts';
 import { type OwnState, readEpoch, readOwnState, type WriterFiles, writeEpoch } from './writer-files.ts';
@@ -243,7 +243,7 @@ class PartitionWriter implements Publisher {
     }
     if (this.#checkDue) {
       this.#checkDue = false;
-      await this.#check(this.#committed).catch((thrown: unknown) => {
+      await this.#check(this.#committed, sealer).catch((thrown: unknown) => {
         this.#checkDue = true;
         throw thrown;
       });
@@ -254,17 +254,18 @@ class PartitionWriter implements Publisher {
       await this.#lease.renew(this.#committed.epoch, sealer);
       return true;
     }
-    this.#pending ??= sealStep(this.#committed, this.#wanted.holdings, {
-      cluster: this.#options.cluster,
-      sealer,
-      now: this.#options.clock.now(),
-    });
+    this.#pending ??= sealStep(this.#committed, this.#wanted.publishable, this.#sealing(sealer));
     if (!this.#pending) {
       this.#report({ state: 'publishing', settled: true });
       return false;
     }
-    await this.#send(this.#pending);
+    await this.#send(this.#pending, sealer);
     return true;
+  }
+
+  #sealing(sealer: Sealer): Sealing {
+    const { cluster, clock } = this.#options;
+    return { cluster, sealer, now: clock.now() };
   }
 
   #waitFor(what: string): false {
@@ -315,7 +316,7 @@ class PartitionWriter implements Publisher {
     }
   }
 
-  async #send(pending: Pending): Promise<void> {
+  async #send(pending: Pending, sealer: Sealer): Promise<void> {
     const { hub, cluster } = this.#options;
     const { chain } = pending.next;
     // A hub that must be written anew may have lost it.
@@ -323,7 +324,7 @@ class PartitionWriter implements Publisher {
     if (chain) await this.#writeChain(chain.id, chain.bytes);
     const result = await hub.commit(cluster, pending.commit);
     if (result.ok || sameBytes(result.head, pending.commit.head)) return this.#done(pending.next);
-    await this.#settle(result.head);
+    await this.#settle(result.head, sealer);
   }
 
   #done(next: Committed): void {
@@ -343,14 +344,14 @@ class PartitionWriter implements Publisher {
   }
 
   /** Whether the hub still holds what was last written there: it may have been flushed, or restored. */
-  async #check(committed: Committed): Promise<void> {
+  async #check(committed: Committed, sealer: Sealer): Promise<void> {
     const [found] = await this.#options.hub.readHeads([this.#options.cluster]);
     if (sameBytes(found, committed.head) || (this.#pending && sameBytes(found, this.#pending.commit.head))) return;
-    await this.#settle(found);
+    await this.#settle(found, sealer);
   }
 
   /** The hub holds another head than expected: stop before a newer writer, put everything else right. */
-  async #settle(found: Uint8Array | undefined): Promise<void> {
+  async #settle(found: Uint8Array | undefined, sealer: Sealer): Promise<void> {
     const { hub, cluster, log } = this.#options;
     const latest = this.#pending?.next ?? this.#committed;
     const head = found && (await this.#verifiedHead(found));
@@ -374,7 +375,8 @@ class PartitionWriter implements Publisher {
     this.#options.onEvent?.('repaired', `hub ${hub.name} held ${what}`);
     this.#report({ repairs: this.status.current.repairs + 1 });
     const { head: sealed } = latest;
-    if (latest.revision > 0 && sealed) this.#pending = repair(cluster, { ...latest, head: sealed }, found);
+    const wanted = { holdings: this.#wanted.publishable, sealing: this.#sealing(sealer) };
+    if (latest.revision > 0 && sealed) this.#pending = repair({ ...latest, head: sealed }, found, wanted);
     else this.#committed = { ...latest, head: found };
     const pauseMs = this.#repairs.next();
     if (this.#repairs.attempt > maxQuickRepairs) await this.#pause(pauseMs);

@@ -338,6 +338,7 @@ class PartitionsReader implements Reader {
   async #lookAtAll(members: readonly Member[]): Promise<void> {
     const { hub, self, clock } = this.#options;
     const names = members.map((member) => member.follower.cluster);
+    const asked = members.map((member) => member.follower.version);
     // The own head is not looked at: a hub that is asked for nothing would answer without being there.
     const [heads, leases] = await Promise.all([hub.readHeads([...names, self]), hub.readLeases(names)]);
     this.#hubAnswered();
@@ -345,7 +346,7 @@ class PartitionsReader implements Reader {
       const { follower } = member;
       await follower.considerLease(leases[index]);
       if (follower.hasLeft !== member.left) this.#noteLeft(member);
-      const promised = await follower.considerHead(heads[index]);
+      const promised = await follower.considerHead(heads[index], asked[index]);
       if (!promised || clock.monotonic() < member.retryAt) continue;
       member.promised = promised;
       this.#queue.add(follower.cluster);

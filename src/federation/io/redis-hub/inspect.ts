@@ -47,7 +47,7 @@ export async function inspectRedis(options: RedisHubOptions, own: Partition | un
       permissions: await tryPermissions(client, hubKeys(prefix), own),
     };
   } catch (thrown) {
-    throw hubError(connection.address.name, 'look', lastError ?? thrown);
+    throw hubError(connection.address.name, 'look around', lastError ?? thrown);
   } finally {
     await endConnection(client, options.clock);
   }
