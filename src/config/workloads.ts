@@ -29,12 +29,21 @@ export interface WorkloadSocketConfig {
 
 /** How workloads get identities from this agent. */
 export interface WorkloadsConfig {
+  /** DNS names under which clients of the signing API reach the agent; they stand in its certificate. Default none. */
+  readonly serverNames: readonly string[];
   readonly jwt: readonly JwtIssuerConfig[];
   readonly sockets: readonly WorkloadSocketConfig[];
 }
 
 const maxIssuers = 32;
 const maxSockets = 256;
+const maxServerNames = 16;
+
+/** RFC 1035 §2.3.1 in lower case, no wildcard. */
+const dnsName = word(
+  `a DNS name, such as 'isthmus-agent.isthmus-system.svc'`,
+  /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$/,
+);
 
 const text = (expected: string, max: number): z.ZodType<string> =>
   word(expected, new RegExp(`^[\\x21-\\x7e]{1,${max}}$`));
@@ -96,6 +105,7 @@ function folderOf(file: string): string {
 /** The key `workloads` of an agent. */
 export function workloadsSection(resolve: ResolvePath): z.ZodType<WorkloadsConfig> {
   return section({
+    serverNames: z.array(dnsName).max(maxServerNames).default([]),
     jwt: z.array(issuer(resolve)).max(maxIssuers).default([]),
     sockets: z.array(socket(resolve)).max(maxSockets).default([]),
   })

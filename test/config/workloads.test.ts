@@ -22,7 +22,7 @@ function problems(text: string): readonly string[] {
 test('workloads: none by default, SVIDs of 12 hours', () => {
   const result = parseAgentConfig(readDocument('f.yaml', base), resolve);
   assert(result.ok);
-  assert.deepEqual(result.value.workloads, { jwt: [], sockets: [] });
+  assert.deepEqual(result.value.workloads, { serverNames: [], jwt: [], sockets: [] });
   assert.equal(result.value.svidLifeMs, 12 * 3_600_000);
 });
 
@@ -30,6 +30,7 @@ test('workloads: issuers and sockets, defaults applied, and `config view` reads 
   const text = `${base}
 svidLife: 1h
 workloads:
+  serverNames: [istiod.istio-system.svc]
   jwt:
     - { issuer: 'https://kubernetes.default.svc', keysFile: jwks.json }
     - { issuer: 'https://ci.example', audience: mine, keys: { keys: [] }, subject: 'repo:{namespace}/{serviceAccount}' }
@@ -40,6 +41,7 @@ workloads:
   const result = parseAgentConfig(readDocument('f.yaml', text), resolve);
   assert(result.ok);
   assert.deepEqual(result.value.workloads, {
+    serverNames: ['istiod.istio-system.svc'],
     jwt: [
       {
         issuer: 'https://kubernetes.default.svc',
@@ -76,6 +78,7 @@ workloads:
     - { path: /run/web/b.sock, spiffeId: 'spiffe://east.mesh.example' }
     - { path: /run/c/b.sock }
     - { path: /run/d/b.sock, serviceAccount: shop }
+  serverNames: ['*.example']
 `);
   const wanted = [
     /^f.yaml:6: svidLife: '25h' must be a duration/,
@@ -86,6 +89,7 @@ workloads:
     /^f.yaml:13: workloads.sockets\[1\].spiffeId: .* must be a workload's/,
     /^f.yaml:14: workloads.sockets\[2\].serviceAccount: is required/,
     /^f.yaml:15: workloads.sockets\[3\].serviceAccount: 'shop' must be a service account/,
+    /^f.yaml:16: workloads.serverNames\[0\]: '\*\.example' must be a DNS name/,
   ];
   for (const pattern of wanted)
     assert.ok(

@@ -74,7 +74,8 @@ test('workloads get their identities from an agent that runs from a file', async
   const { publicKey, privateKey } = await generateKeyPair('ES256');
   await writeFile(join(dir, 'jwks.json'), JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: 'k' }] }));
   agent = await startAgent(
-    config(`  jwt: [{ issuer: '${issuer}', audience: istio-ca, keysFile: jwks.json }]
+    config(`  serverNames: [istiod.istio-system.svc]
+  jwt: [{ issuer: '${issuer}', audience: istio-ca, keysFile: jwks.json }]
   sockets: [{ path: run/web/api.sock, serviceAccount: shop/web }]`),
     { clock, log },
   );
@@ -85,8 +86,10 @@ test('workloads get their identities from an agent that runs from a file', async
     .setExpirationTime('5m')
     .sign(privateKey);
   const anchors = Buffer.from(ca.anchors.map((der) => pemOf(der)).join(''));
-  const channel = credentials.createSsl(anchors, null, null, { checkServerIdentity: () => undefined });
-  const istio = new Client(`127.0.0.1:${agent.grpcPort}`, channel, { 'grpc.ssl_target_name_override': 'istiod' });
+  // As Istio's own clients do: the root and the host name, nothing of SPIFFE.
+  const istio = new Client(`127.0.0.1:${agent.grpcPort}`, credentials.createSsl(anchors), {
+    'grpc.ssl_target_name_override': 'istiod.istio-system.svc',
+  });
   const metadata = new Metadata();
   metadata.set('authorization', `Bearer ${token}`);
   const { path, requestSerialize, responseDeserialize } = createCertificateMethod;

@@ -56,6 +56,7 @@ async function openIfJoined(config: AgentConfig, context: IdentityContext): Prom
       clock,
       log,
       svidLifeMs: config.svidLifeMs,
+      serverNames: config.workloads.serverNames,
       unacknowledged,
       ...(config.authority.length > 0 && { authorityAddresses: config.authority.map(formatHostPort) }),
     });

@@ -41,6 +41,8 @@ export interface OpenClusterCaOptions {
   readonly authorityAddresses?: readonly string[];
   /** Life of SVIDs in ms; default 12 h. */
   readonly svidLifeMs?: number;
+  /** DNS names on the agent's own certificate, for clients that know it by its host. Default none. */
+  readonly serverNames?: readonly string[];
   /** Longest wait of a renewed intermediate for acknowledgements, in ms. Default 15 minutes. */
   readonly activationMaxMs?: number;
   /**
@@ -138,6 +140,7 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
     membership,
     clock,
     svidLifeMs,
+    serverNames: options.serverNames ?? [],
     activationMaxMs: options.activationMaxMs ?? 15 * 60_000,
     missingAcks: (keyId) => missingAcks(rosters.listedSince(keyId), options),
     async onActivated(activation): Promise<void> {

@@ -24,6 +24,8 @@ export interface ClusterKeysOptions {
   readonly clock: Clock;
   /** Longest life of SVIDs in ms; an intermediate that ends sooner is not taken into use. */
   readonly svidLifeMs: number;
+  /** DNS names on the agent's own certificate. */
+  readonly serverNames: readonly string[];
   /** Longest wait of a new intermediate for the acknowledgements that it is known, in ms. */
   readonly activationMaxMs: number;
   /** Who has not acknowledged a roster that lists this key yet; empty: it may sign. */
@@ -50,6 +52,8 @@ export interface LeafOrder {
   readonly spki: Uint8Array;
   /** Default: the longest that this agent grants. */
   readonly lifeMs?: number;
+  /** DNS names beside the id: never of a requester's choice. */
+  readonly dnsNames?: readonly string[];
   /** Who asked for it, for the journal. */
   readonly who: string;
 }
@@ -265,7 +269,7 @@ export class ClusterKeys {
     this.#stored = next;
   }
 
-  #sign(issuer: Issuer, { profile, id, spki, lifeMs }: LeafOrder): Issued {
+  #sign(issuer: Issuer, { profile, id, spki, lifeMs, dnsNames }: LeafOrder): Issued {
     const { clock, svidLifeMs } = this.#options;
     try {
       return issue(issuer, {
@@ -273,6 +277,7 @@ export class ClusterKeys {
         uri: id,
         spki,
         now: clock.now(),
+        ...(dnsNames && { dnsNames }),
         ...(profile === 'leaf' && { lifeMs: Math.min(lifeMs ?? svidLifeMs, svidLifeMs) }),
       });
     } catch (thrown) {
@@ -284,7 +289,14 @@ export class ClusterKeys {
     const keyPem = generateKeyPem();
     const id = roleId(this.#domain, role, this.#options.membership.replica);
     const profile = role === 'seal' ? 'seal' : 'leaf';
-    const issued = await this.issueLeaf({ profile, id, spki: signerOf(keyPem).spki, who: 'this agent itself' });
+    const names = role === 'agent' && { dnsNames: this.#options.serverNames };
+    const issued = await this.issueLeaf({
+      profile,
+      id,
+      spki: signerOf(keyPem).spki,
+      who: 'this agent itself',
+      ...names,
+    });
     return this.#hold({ id, keyPem, ...issued });
   }
 

@@ -33,6 +33,8 @@ export interface IssueRequest {
   readonly lifeMs?: number;
   readonly subject?: DistinguishedName;
   readonly permitted?: TrustDomain;
+  /** DNS names beside the URI. */
+  readonly dnsNames?: readonly string[];
 }
 
 export interface Issued {
@@ -57,14 +59,23 @@ export function issuerOf(certificate: Uint8Array, signer: Signer): Issuer {
 
 /** Signs a certificate. @throws IsthmusError `invalid` when the issuer's own life has run out */
 export function issue(issuer: Issuer, request: IssueRequest): Issued {
-  const { profile, uri, spki, now, lifeMs, subject, permitted } = request;
+  const { profile, uri, spki, now, lifeMs, subject, permitted, dnsNames } = request;
   const life = validityOf(profile, now, {
     issuerNotAfter: issuer.parts.notAfter,
     ...(lifeMs !== undefined && { lifeMs }),
   });
   const serial = newSerial();
   const tbs = encodeTbs(
-    { profile, uri, spki, subject, serial, ...life, ...(permitted !== undefined && { permitted }) },
+    {
+      profile,
+      uri,
+      spki,
+      subject,
+      serial,
+      ...life,
+      ...(permitted !== undefined && { permitted }),
+      ...(dnsNames && { dnsNames }),
+    },
     issuer.parts,
   );
   return {

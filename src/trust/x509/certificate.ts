@@ -42,6 +42,8 @@ export interface CertificateSpec extends Validity {
   readonly subject: DistinguishedName | undefined;
   /** The one URI SAN; undefined only for a root. */
   readonly uri: SpiffeId | undefined;
+  /** DNS names beside the URI, for clients that know a server by its host. */
+  readonly dnsNames?: readonly string[];
   /** SubjectPublicKeyInfo, DER. */
   readonly spki: Uint8Array;
   /** Permit only ids of exactly this trust domain (critical nameConstraints); for intermediates. */
@@ -151,7 +153,8 @@ export function encodeTbs(spec: CertificateSpec, issuer: IssuerParts): Uint8Arra
   if (profiles[spec.profile].pathLen !== undefined) extensions.push(subjectKeyId(keyIdOf(spec.spki)));
   if (issuer.authorityKeyId) extensions.push(issuer.authorityKeyId);
   if (spec.uri !== undefined) {
-    const names = [{ tag: generalNameTag.uri, value: latin1(spec.uri) }];
+    const hosts = (spec.dnsNames ?? []).map((name) => ({ tag: generalNameTag.dns, value: latin1(name) }));
+    const names = [{ tag: generalNameTag.uri, value: latin1(spec.uri) }, ...hosts];
     extensions.push(subjectAltName(names, spec.subject === undefined));
   }
   if (spec.permitted !== undefined) {
