@@ -1,4 +1,4 @@
-import type { ClusterName } from '../model/names.ts';
+import type { Partition } from '../model/ports/hub.ts';
 import type { LogRefusal } from './log/partition-state.ts';
 
 /** Why something in the hub was not believed. */
@@ -25,7 +25,8 @@ export type ReadRefusal =
 export type EventKind = ReadRefusal | 'held-back' | 'accepted' | 'repaired' | 'superseded' | 'silence' | 'left';
 
 export interface FederationEvent {
-  readonly cluster: ClusterName;
+  /** The partition that it is about; `authority` for roster and bundles. */
+  readonly cluster: Partition;
   readonly kind: EventKind;
   readonly detail: string;
   /** How often the very same happened. */
