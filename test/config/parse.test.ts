@@ -212,6 +212,13 @@ const wrong: readonly (readonly [string, ConfigKind, string, RegExp])[] = [
     /passphrase: unknown key; did you mean 'passphraseFile'/,
   ],
   ['an agent key', 'authority', 'cluster: east', /cluster: unknown key/],
+  ['bundles without a key', 'authority', 'bundles: { certFile: web.pem }', /bundles\.keyFile: is required/],
+  [
+    'bundles at no address',
+    'authority',
+    'bundles: { certFile: a, keyFile: b, listen: 8444 }',
+    /bundles\.listen: '8444' must be an address/,
+  ],
   ['a duplicate key', 'authority', 'stateDir: /t', /^f\.yaml:4: not valid YAML: Map keys must be unique/],
   ['a tab', 'authority', 'hub:\n\turl: x', /not valid YAML/],
   ['a tag', 'authority', 'log: !!js/function x', /not valid YAML: Unresolved tag/],
@@ -246,6 +253,17 @@ test('parseAuthorityConfig wants addresses when it listens everywhere', () => {
   );
   assert(result.ok);
   assert.deepEqual(result.value.advertise, [{ host: '10.0.0.1', port: 8443 }]);
+});
+
+test('parseAuthorityConfig serves bundles on 8444 when it is given a certificate, beside its own file', () => {
+  const text = `${authority}bundles: { certFile: web.pem, keyFile: /k/web.key }\n`;
+  const result = parseAuthorityConfig(readDocument('f.yaml', text), resolve);
+  assert(result.ok);
+  assert.deepEqual(result.value.bundles, {
+    listen: { host: '0.0.0.0', port: 8444 },
+    certFile: '/etc/isthmus/web.pem',
+    keyFile: '/k/web.key',
+  });
 });
 
 test('parseGatewayConfig advertises its own address only when it is one', () => {
