@@ -1,6 +1,7 @@
 import {
   including,
   intermediate,
+  leaf,
   leafNamed,
   refusal,
   root,
@@ -90,6 +91,17 @@ export const issuerCases: readonly VectorCase[] = [
     rule: 'IS-1',
     binding: 'trust-domain',
     certificates: { intermediate: issuerNamed('spiffe://vectors.example') },
+    disagree: spiffeOnly,
+  }),
+  refusal({
+    name: 'binding-root-stands-in-for-intermediate',
+    rule: 'IS-1',
+    binding: 'trust-domain',
+    chain: ['leaf'],
+    certificates: {
+      root: including(root, { kind: 'names', names: [uri('spiffe://a.vectors.example')], critical: false }),
+      leaf: { ...leaf, issuer: 'root' },
+    },
     disagree: spiffeOnly,
   }),
   refusal({
