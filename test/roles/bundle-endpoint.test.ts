@@ -25,7 +25,7 @@ suite('isthmus authority with bundles', () => {
     await rm(dir, { recursive: true, force: true });
   });
 
-  test('serves its bundle over https_web, as curl and `trust bundle get --url` see it', async () => {
+  test('serves its bundle over https_web, its journal and inventory on its socket', async () => {
     const [grpc, https] = [await freePort(), await freePort()];
     const web = await webCertificate(join(dir, 'web'), 'localhost');
     const config = `role: authority
@@ -58,6 +58,12 @@ bundles: { listen: '127.0.0.1:${https}', certFile: ${web.certFile}, keyFile: ${w
     const refused = await isthmus.run(get.slice(0, -2));
     assert.equal(refused.status, 1);
     assert.match(refused.stderr, /cannot prove itself/);
+    // The journal is followed hash by hash by whoever asks, not by whoever is asked.
+    const journal = await isthmus.run(['trust', 'audit', 'verify', '--config', 'authority.yaml']);
+    assert.equal(journal.status, 0, journal.stdout + journal.stderr);
+    assert.match(journal.stdout, /^The journal is whole: [1-9]\d* records?/);
+    const inventory = await isthmus.run(['trust', 'inventory', '--config', 'authority.yaml', '-o', 'json']);
+    assert.deepEqual([inventory.status, JSON.parse(inventory.stdout)], [0, []]);
   });
 
   test('a certificate that is missing keeps the authority from starting, and says which value of the file', async () => {
