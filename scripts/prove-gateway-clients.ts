@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile, spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,6 +32,8 @@ import type { Proof } from './prove.ts';
 /** Clients and servers that are not ours, through two gateways. Those whose programs are missing say so. */
 const run = promisify(execFile);
 const bulkBytes = 50 << 20;
+// Debian keeps the server's programs out of the way.
+process.env['PATH'] = [process.env['PATH'], ...globSync('/usr/lib/postgresql/*/bin')].join(':');
 
 /** Runs `use` with the local port of an import whose endpoint, in the other cluster, is `backendPort`. */
 async function through<T>(backendPort: number, use: (port: number) => Promise<T>): Promise<T> {

@@ -4,7 +4,7 @@ import { holdingBackend, holdingClients } from '../bench/tunnel/idle.ts';
 import { type Fault, faultUnderLoad, rollingRestart } from '../test/gateway/support/gateway-faults.ts';
 import { createTestCa } from '../test/gateway/support/identities.ts';
 import { serviceRoute } from '../test/gateway/support/mesh.ts';
-import { routeTo, settled, type SpawnedGateway, spawnGateway } from '../test/gateway/support/spawn-gateway.ts';
+import { roomy, routeTo, settled, type SpawnedGateway, spawnGateway } from '../test/gateway/support/spawn-gateway.ts';
 import { freePort } from '../test/support/ports.ts';
 import { clientProofs } from './prove-gateway-clients.ts';
 import type { Proof } from './prove.ts';
@@ -27,15 +27,13 @@ interface Pair {
 
 async function pairOf(backendPort: number): Promise<Pair> {
   const ca = createTestCa();
-  const common = {
-    ca,
-    clusters: ['west', 'east'],
-    limits: { connections: 16_384, connectionsPerPeer: 16_384, pendingConnects: 16_384 },
-  };
-  const exported = serviceRoute({ self: 'east', local: [backendPort] });
+  const { limits, connection } = roomy;
+  const common = { ca, clusters: ['west', 'east'], limits };
+  const exported = { ...serviceRoute({ self: 'east', local: [backendPort] }), connection };
   const east = await spawnGateway({ ...common, cluster: 'east', services: [exported] });
   const port = await freePort();
-  const imported = serviceRoute({ self: 'west', importPort: port, remote: ['east'], exported: false });
+  const route = serviceRoute({ self: 'west', importPort: port, remote: ['east'], exported: false });
+  const imported = { ...route, connection };
   const routes = [routeTo('east', [east.hbonePort])];
   const west = await spawnGateway({ ...common, cluster: 'west', services: [imported], routes });
   await settled(west, 1, 1);

@@ -1,5 +1,5 @@
-// Brings what the tests need beyond npm packages: redis-server with its client, openssl, curl. Prints the one line to
-// run where it cannot.
+// Brings what the tests need beyond npm packages: redis-server with its client, openssl, curl; and with `bench` what the
+// benchmarks and long proofs measure against. Prints the one line to run where it cannot.
 import { spawnSync } from 'node:child_process';
 import { platform } from 'node:os';
 
@@ -9,6 +9,15 @@ const needed = [
   { program: 'openssl', apt: 'openssl', brew: 'openssl' },
   { program: 'curl', apt: 'curl', brew: 'curl' },
 ];
+
+if (process.argv.includes('bench')) {
+  needed.push(
+    { program: 'haproxy', apt: 'haproxy', brew: 'haproxy' },
+    { program: 'nginx', apt: 'nginx', brew: 'nginx' },
+    { program: 'wrk', apt: 'wrk', brew: 'wrk' },
+    { program: 'psql', apt: 'postgresql', brew: 'postgresql' },
+  );
+}
 
 const runs = (program) => spawnSync(program, ['--version'], { stdio: 'ignore' }).error === undefined;
 const missing = () => needed.filter(({ program }) => !runs(program));

@@ -9,7 +9,7 @@ import type { Svid } from '../../src/model/trust.ts';
 import { pemOf } from '../../src/runtime/io/tls.ts';
 import { gatewayId, type TestCa } from '../../test/gateway/support/identities.ts';
 import { serviceRoute } from '../../test/gateway/support/mesh.ts';
-import { routeTo, settled, spawnGateway } from '../../test/gateway/support/spawn-gateway.ts';
+import { roomy, routeTo, settled, spawnGateway } from '../../test/gateway/support/spawn-gateway.ts';
 import { freePort } from '../../test/support/ports.ts';
 
 /** One way from the load to the backend. */
@@ -34,12 +34,14 @@ export interface Stage {
 
 /** Two gateway processes on one core, the real ones, with fixed routes. */
 export async function isthmusPair({ ca, backendPort, core, nodeArguments = [] }: Stage): Promise<Contestant> {
-  const common = { ca, core, clusters: ['west', 'east'], limits: { connections: 16_384 }, nodeArguments };
+  const common = { ca, core, clusters: ['west', 'east'], limits: roomy.limits, nodeArguments };
   const key = parseServiceKey('shop/web');
-  const exported = serviceRoute({ self: 'east', service: key, local: [backendPort] });
+  const { connection } = roomy;
+  const exported = { ...serviceRoute({ self: 'east', service: key, local: [backendPort] }), connection };
   const east = await spawnGateway({ ...common, cluster: 'east', services: [exported] });
   const port = await freePort();
-  const imported = serviceRoute({ self: 'west', service: key, importPort: port, remote: ['east'], exported: false });
+  const remote = serviceRoute({ self: 'west', service: key, importPort: port, remote: ['east'], exported: false });
+  const imported = { ...remote, connection };
   const route = routeTo('east', [east.hbonePort]);
   const west = await spawnGateway({ ...common, cluster: 'west', services: [imported], routes: [route] });
   await settled(west, 1, 1);

@@ -5,6 +5,7 @@ import type { GatewayLimits } from '../../../src/gateway/limits.ts';
 import { parseTrustDomain } from '../../../src/model/identity.ts';
 import { parseClusterName, parseReplicaName } from '../../../src/model/names.ts';
 import type { ClusterRoute, RouteTable, ServiceRoute } from '../../../src/model/route.ts';
+import type { ConnectionPlan } from '../../../src/model/traffic.ts';
 import type { FromGateway, GatewaySpec, GatewayState, ToGateway } from './gateway-process.ts';
 import { gatewayId, type TestCa, trustStateOf } from './identities.ts';
 import { until } from './mesh.ts';
@@ -99,6 +100,12 @@ async function answer(child: ChildProcess): Promise<FromGateway> {
     exited.catch(() => undefined);
   }
 }
+
+/** For proofs of many connections: bounds that are out of the way. */
+export const roomy: { readonly limits: Partial<GatewayLimits>; readonly connection: ConnectionPlan } = {
+  limits: { connections: 16_384, connectionsPerPeer: 16_384, pendingConnects: 16_384 },
+  connection: { maxConnections: 16_384, maxPending: 16_384 },
+};
 
 /** Where spawned gateways of one cluster are; instances are `gw0`, `gw1`, … */
 export function routeTo(cluster: string, ports: readonly number[]): ClusterRoute {

@@ -1,0 +1,124 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { clusterTrustDomain, parseTrustDomain, roleId } from '../../src/model/identity.ts';
+import { type ClusterName, parseClusterName, parseReplicaName } from '../../src/model/names.ts';
+import type { Log } from '../../src/model/ports/log.ts';
+import { systemClock } from '../../src/runtime/io/clock.ts';
+import { AuthorityCore, type RenewCommand } from '../../src/trust/io/authority-core.ts';
+import { AuthorityLedger } from '../../src/trust/io/authority-ledger.ts';
+import { issueRoot } from '../../src/trust/io/issuer.ts';
+import { createCsr, generateKeyPem, signerOf } from '../../src/trust/io/keys.ts';
+import { decodeJoinToken } from '../../src/wire/join-token.ts';
+
+/** Requests that are under way at any moment. */
+const inFlight = 64;
+/** A federation of this size renews; each replica has room for so many intermediates. */
+const clusters = 250;
+const replicas = 8;
+const perReplica = 7;
+/** More than is measured: what is refused would be fast. */
+const generous = { perSecond: 1_000_000, burst: 1_000_000 };
+
+const silent: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => silent,
+};
+
+export interface IssuanceFigures {
+  readonly perSecond: number;
+  /** From a request to its chain. */
+  readonly p99Ms: number;
+  readonly loopP99Ms: number;
+}
+
+/**
+ * Renewals by the authority's own decisions, as its gRPC handlers call them: request checked, intermediate signed, state
+ * and journal committed and synced, roster published, chain out.
+ */
+export async function issuanceRound(seconds: number): Promise<IssuanceFigures> {
+  const dir = await mkdtemp(join(tmpdir(), 'isthmus-bench-'));
+  const federationDomain = parseTrustDomain('mesh.example');
+  const clock = systemClock;
+  const root = issueRoot(federationDomain, signerOf(generateKeyPem()), clock.now());
+  const anchor = root.certificate;
+  const path = join(dir, 'authority.db');
+  const ledger = await AuthorityLedger.open({ path, federationDomain, anchor, clock, log: silent });
+  try {
+    const limits = { global: generous, renewalReserve: 0, source: generous, identity: generous };
+    const core = new AuthorityCore({
+      ledger,
+      root,
+      anchor,
+      federationDomain,
+      clock,
+      log: silent,
+      nameConstraints: true,
+      limits,
+    });
+    const names = Array.from({ length: clusters }, (_, index) => parseClusterName(`cluster-${index}`));
+    for (let at = 0; at < names.length; at += 50) {
+      await Promise.all(names.slice(at, at + 50).map((cluster) => admit(core, cluster)));
+    }
+    const requests = names.flatMap((cluster) =>
+      Array.from({ length: replicas * perReplica }, (_, index): RenewCommand => {
+        const replica = parseReplicaName(`agent-${index % replicas}`);
+        const id = roleId(clusterTrustDomain(cluster, federationDomain), 'agent', replica);
+        return { id, cluster, csr: createCsr(signerOf(generateKeyPem())), from: '127.0.0.1:1' };
+      }),
+    );
+    return await measure(core, requests, seconds);
+  } finally {
+    await ledger.close();
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+async function admit(core: AuthorityCore, cluster: ClusterName): Promise<void> {
+  const { token } = await core.issueToken({ cluster, addresses: ['127.0.0.1:1'], who: 'bench' });
+  const { secret } = decodeJoinToken(token);
+  await core.join({
+    cluster,
+    replica: 'agent-0',
+    secret,
+    csr: createCsr(signerOf(generateKeyPem())),
+    from: '127.0.0.1:1',
+  });
+}
+
+async function measure(core: AuthorityCore, requests: RenewCommand[], seconds: number): Promise<IssuanceFigures> {
+  const waits: number[] = [];
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  // One after another through all clusters, as renewals come.
+  const order = requests.map((request, index) => ({ request, at: createHash('md5').update(`${index}`).digest('hex') }));
+  const queue = order.sort((a, b) => (a.at < b.at ? -1 : 1)).map(({ request }) => request);
+  delay.enable();
+  const begin = performance.now();
+  const end = begin + seconds * 1000;
+  const caller = async (): Promise<void> => {
+    while (performance.now() < end) {
+      const request = queue.pop();
+      if (!request) return;
+      // Each request is an event of its own, as it is when it comes by the network.
+      await nextTurn();
+      const from = performance.now();
+      await core.renew(request);
+      waits.push(performance.now() - from);
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, caller));
+  const tookMs = performance.now() - begin;
+  delay.disable();
+  waits.sort((a, b) => a - b);
+  return {
+    perSecond: waits.length / (tookMs / 1000),
+    p99Ms: waits[Math.floor(waits.length * 0.99)] ?? Number.NaN,
+    loopP99Ms: delay.percentile(99) / 1e6,
+  };
+}
