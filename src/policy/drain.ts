@@ -90,11 +90,15 @@ export function drainPlan({ publisher, record }: PublishedDrain): DrainPlan {
   };
 }
 
+/** Less of a share than this is none. */
+const leastLeft = 1e-6;
+
 /** 0 to 1: the part of its normal share that is left at `wallNow`, and whether it still moves. */
 export function drainLeft(plan: DrainPlan, wallNow: number): { readonly left: number; readonly moving: boolean } {
   const goal = plan.drained ? 0 : 1;
   const elapsed = wallNow - plan.issuedAt;
   if (elapsed >= plan.overMs) return { left: goal, moving: false };
   const progress = Math.max(0, elapsed) / plan.overMs;
-  return { left: plan.from + (goal - plan.from) * progress, moving: true };
+  const left = plan.from + (goal - plan.from) * progress;
+  return { left: left < leastLeft ? 0 : left, moving: true };
 }

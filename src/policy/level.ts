@@ -55,8 +55,16 @@ function settled(health: number): Level {
   };
 }
 
+/** What load leaves of a target's share. */
+export interface Admitted {
+  /** 0 to 1. */
+  readonly part: number;
+  /** 0 to 1: what it will be, when load stays as it is. */
+  readonly room: number;
+}
+
 /**
- * 0 to 1: the part of its share that a target keeps under load. All of it up to `spillAt` of what is rated, none at
+ * The part of its share that a target keeps under load. All of it up to `spillAt` of what is rated, none at
  * 100 %; in between in proportion, so that load settles there by itself. It falls at once and comes back over
  * `returnOverMs`, so that a load that swings moves nothing to and fro.
  */
@@ -64,12 +72,12 @@ export function admittedOf(
   load: { readonly used: number; readonly rated: number } | undefined,
   before: Pick<TargetState, 'admitted' | 'at'> | undefined,
   { plan, now }: { readonly plan: FailoverPlan; readonly now: number },
-): number {
+): Admitted {
   const last = before?.admitted ?? 1;
-  const wanted = load && plan.spillAt !== undefined ? roomOf(load, plan.spillAt) : 1;
-  if (wanted <= last || plan.returnOverMs === 0) return wanted;
+  const room = load && plan.spillAt !== undefined ? roomOf(load, plan.spillAt) : 1;
+  if (room <= last || plan.returnOverMs === 0) return { part: room, room };
   const risen = last + Math.max(0, now - (before?.at ?? now)) / plan.returnOverMs;
-  return Math.min(wanted, risen);
+  return { part: Math.min(room, risen), room };
 }
 
 function roomOf({ used, rated }: { readonly used: number; readonly rated: number }, spillAt: number): number {

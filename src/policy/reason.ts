@@ -5,7 +5,7 @@ import type { Weighed } from './weigh.ts';
 export function reasonOf(each: Weighed, share: number, plan: FailoverPlan): string {
   const { target, level } = each;
   const parts: string[] = [];
-  if (target.drain && each.left === 0) return `drained by ${target.drain.by}`;
+  if (target.drain?.drained && each.left === 0) return `drained by ${target.drain.by}`;
   if (target.drain && each.left < 1) {
     parts.push(`${target.drain.drained ? 'draining' : 'undraining'}, ${percent(each.left)} left`);
   }
@@ -16,7 +16,8 @@ export function reasonOf(each: Weighed, share: number, plan: FailoverPlan): stri
     else parts.push(held && level.granted === 0 ? 'healthy again, held' : held ? 'better again, held' : 'returning');
   }
   if (level.health > 0 && level.health < 1) parts.push(`${percent(level.health)} healthy`);
-  if (each.admitted < 1) parts.push(`above ${percent(plan.spillAt ?? 1)} of capacity`);
+  if (each.admitted.room < 1) parts.push(`above ${percent(plan.spillAt ?? 1)} of capacity`);
+  else if (each.admitted.part < 1) parts.push('load has fallen, returning');
   if (target.stale) parts.push('data stale');
   if (parts.length > 0) return parts.join(', ');
   if (target.weight === 0) return 'weight 0';

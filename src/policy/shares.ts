@@ -6,7 +6,7 @@ import { reasonOf } from './reason.ts';
 import { type Moment, type Weighed, weigh } from './weigh.ts';
 
 /** Less than this of the traffic is nobody's. */
-const leastShare = 1e-12;
+const leastShare = 1e-18;
 
 /** Makes the step that gateways run: `wallNow` is asked at each one. */
 export function sharesStep(wallNow: () => number): SharesStep {
@@ -37,9 +37,9 @@ export function stepAt(
   let changesAt: number | undefined;
   for (const each of weighed) {
     const { cluster } = each.target;
-    state.set(cluster, { ...each.level.state, admitted: each.admitted, at: moment.now });
+    state.set(cluster, { ...each.level.state, admitted: each.admitted.part, at: moment.now });
     reasons.set(cluster, reasonOf(each, shares.get(cluster) ?? 0, plan));
-    if (each.left === 0) barred.add(cluster);
+    if (each.left === 0 && each.target.drain?.drained) barred.add(cluster);
     if (each.changesAt !== undefined) changesAt = Math.min(changesAt ?? each.changesAt, each.changesAt);
   }
   return { shares, state, reasons, barred, panic: panics(weighed, plan), changesAt };
@@ -116,7 +116,7 @@ function capacity({ target, left }: Weighed): number {
 /** Its part among its siblings. */
 function partOf({ target, level, left, admitted }: Weighed, { holds, load }: Strictness): number {
   const part = (target.weight ?? target.capacity) * left * level.health;
-  return part * (holds ? level.ramp : 1) * (load ? admitted : 1);
+  return part * (holds ? level.ramp : 1) * (load ? admitted.part : 1);
 }
 
 /** Whether health says so little that choosing by it would overload the few that look good. */

@@ -1,7 +1,7 @@
 import type { FailoverPlan, Target } from '../model/route.ts';
 import type { ServiceFacts, SharesState } from '../model/shares.ts';
 import { drainLeft } from './drain.ts';
-import { admittedOf, type Level, levelOf } from './level.ts';
+import { type Admitted, admittedOf, type Level, levelOf } from './level.ts';
 
 /** How often shares are looked at while they move with time. */
 const rampStepMs = 250;
@@ -18,8 +18,7 @@ export interface Weighed {
   readonly level: Level;
   /** 0 to 1: what an operator's drain leaves of its share. */
   readonly left: number;
-  /** 0 to 1: what load leaves of its share. */
-  readonly admitted: number;
+  readonly admitted: Admitted;
   readonly reachable: boolean;
   readonly changesAt: number | undefined;
 }
@@ -43,7 +42,7 @@ export function weigh(target: Target, { plan, facts, state, moment }: WeighConte
   const load = used === undefined || target.rated === undefined ? undefined : { used, rated: target.rated * health };
   const admitted = admittedOf(health > 0 ? load : undefined, before, at);
   const drain = target.drain && drainLeft(target.drain, moment.wallNow);
-  const moves = drain?.moving || admitted < 1 ? moment.now + rampStepMs : undefined;
+  const moves = drain?.moving || admitted.part < 1 ? moment.now + rampStepMs : undefined;
   const ends = level.holdEnds === undefined ? undefined : Math.max(level.holdEnds, moment.now + 1);
   const ramps = ends !== undefined && level.holdEnds === moment.now ? moment.now + rampStepMs : ends;
   return {

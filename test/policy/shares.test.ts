@@ -4,7 +4,9 @@ import fc from 'fast-check';
 import { type ClusterName, parseClusterName, parseServiceKey } from '../../src/model/names.ts';
 import type { ServiceRoute, Target } from '../../src/model/route.ts';
 import type { ServiceFacts, SharesState, TargetFacts } from '../../src/model/shares.ts';
-import { step } from '../../src/policy/shares.ts';
+import { targetOrder } from '../../src/gateway/balance/order.ts';
+import { drainLeft } from '../../src/policy/drain.ts';
+import { step, stepAt } from '../../src/policy/shares.ts';
 
 const east = parseClusterName('east');
 const south = parseClusterName('south');
@@ -187,3 +189,180 @@ function healthOf(t: Target, facts: ServiceFacts): number {
   const health = Math.min(t.health, fact?.health ?? 1);
   return health < 1e-6 ? 0 : health;
 }
+
+suite('shares.step, what must never be', () => {
+  const arbitraryPlan = fc.record({
+    healthyThreshold: fc.double({ min: 0, max: 1, noNaN: true }),
+    panicThreshold: fc.double({ min: 0, max: 1, noNaN: true }),
+    holdMs: fc.nat(2000),
+    returnOverMs: fc.nat(4000),
+    spillAt: fc.double({ min: 0.05, max: 1, noNaN: true }),
+  });
+  const arbitraryDrain = fc.record({
+    drained: fc.boolean(),
+    issuedAt: fc.nat(20_000),
+    overMs: fc.nat(20_000),
+    from: fc.double({ min: 0, max: 1, noNaN: true }),
+    by: fc.constant(east),
+  });
+  const richTarget = (cluster: ClusterName): fc.Arbitrary<Target> =>
+    fc
+      .tuple(
+        arbitraryTarget(cluster),
+        fc.option(fc.nat(10), { nil: undefined }),
+        fc.option(fc.nat(100), { nil: undefined }),
+        fc.option(arbitraryDrain, { nil: undefined }),
+      )
+      .map(([plain, weight, rated, drain]) => ({
+        ...plain,
+        ...(weight !== undefined && { weight }),
+        ...(rated !== undefined && { rated }),
+        ...(drain && { drain }),
+      }));
+  const richRoute = fc
+    .tuple(richTarget(west), richTarget(east), richTarget(south), arbitraryPlan)
+    .map(([a, b, c, failover]) => ({ ...route([a, b, c]), failover }));
+  const richFacts = fc
+    .tuple(arbitraryFacts, fc.array(fc.option(fc.nat(150), { nil: undefined }), { minLength: 3, maxLength: 3 }))
+    .map(([facts, loads]) => {
+      const clusters = [west, east, south];
+      return new Map(
+        [...facts].map(([cluster, fact]) => {
+          const load = loads[clusters.indexOf(cluster)];
+          return [cluster, { ...fact, ...(load !== undefined && { load }) }] as const;
+        }),
+      );
+    });
+  const moments = fc.array(fc.tuple(richFacts, fc.nat(5000)), { minLength: 1, maxLength: 8 });
+
+  test('with weights, load and drains: shares sum to 1, or nowhere has anything that may be used', () => {
+    fc.assert(
+      fc.property(richRoute, moments, (r, steps) => {
+        let state = none;
+        let now = 0;
+        for (const [facts, advance] of steps) {
+          now += advance;
+          const result = stepAt(r, { facts, state }, { now, wallNow: now });
+          const total = [...result.shares.values()].reduce((sum, share) => sum + share, 0);
+          const usable = r.targets.some(
+            (t) => healthOf(t, facts) > 0 && t.weight !== 0 && (!t.drain || drainLeft(t.drain, now).left > 0),
+          );
+          assert.ok(usable ? Math.abs(total - 1) < 1e-9 : result.shares.size === 0, `${total}`);
+          assert.equal(result.reasons.size, 3);
+          for (const why of result.reasons.values()) assert.ok(why !== '' && why.length < 160, why);
+          state = result.state;
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('nothing goes to what is drained, unreachable or without health, whatever else is lost', () => {
+    fc.assert(
+      fc.property(richRoute, moments, (r, steps) => {
+        let state = none;
+        let now = 0;
+        for (const [facts, advance] of steps) {
+          now += advance;
+          const result = stepAt(r, { facts, state }, { now, wallNow: now });
+          for (const target of r.targets) {
+            const drained = target.drain?.drained && drainLeft(target.drain, now).left === 0;
+            if (drained) assert.ok(result.barred.has(target.cluster));
+            if (drained || healthOf(target, facts) === 0) assert.equal(result.shares.get(target.cluster), undefined);
+          }
+          state = result.state;
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('with weights and drains too, making one cluster healthier never lowers its share', () => {
+    fc.assert(
+      fc.property(richRoute, richFacts, fc.constantFrom(west, east, south), fc.nat(30_000), (r, facts, which, now) => {
+        const shareOf = (of: ServiceRoute, known: ServiceFacts): number =>
+          stepAt(of, { facts: known, state: none }, { now, wallNow: now }).shares.get(which) ?? 0;
+        const better = { ...r, targets: r.targets.map((t) => (t.cluster === which ? { ...t, health: 1 } : t)) };
+        const fact = facts.get(which);
+        const healthier = new Map([...facts, [which, { ...fact, reachable: true, health: 1 }]]);
+        assert.ok(shareOf(better, healthier) >= shareOf(r, facts) - 1e-9);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('a cluster that flaps gets its traffic back once, at the end', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 900 }), { minLength: 4, maxLength: 40 }), (pauses) => {
+        let state = none;
+        let now = 0;
+        let returns = 0;
+        let before = 1;
+        const look = (health: number): void => {
+          const result = step(three, new Map([[west, { reachable: health > 0, health }]]), state, now);
+          state = result.state;
+          const share = result.shares.get(west) ?? 0;
+          if (before === 0 && share > 0) returns += 1;
+          before = share;
+        };
+        // Every pause is shorter than the hold of 1 s.
+        for (const [index, pause] of pauses.entries()) {
+          look(index % 2);
+          now += pause;
+        }
+        for (let index = 0; index < 20; index += 1) {
+          look(1);
+          now += 250;
+        }
+        assert.ok(returns <= 1, `${returns} returns`);
+        assert.ok(before > 0.999);
+      }),
+    );
+  });
+
+  test('panic is about endpoints: it moves no share between clusters', () => {
+    fc.assert(
+      fc.property(richRoute, richFacts, (r, facts) => {
+        const at = { now: 0, wallNow: 0 };
+        // Above 0 a hold may be lifted earlier; without state there is no hold.
+        const calm = stepAt({ ...r, failover: { ...r.failover, panicThreshold: 0 } }, { facts, state: none }, at);
+        const alarmed = stepAt({ ...r, failover: { ...r.failover, panicThreshold: 1 } }, { facts, state: none }, at);
+        assert.deepEqual(alarmed.shares, calm.shares);
+        assert.equal(calm.panic, false);
+      }),
+    );
+  });
+});
+
+suite('balance against the stated shares', () => {
+  test('ten thousand draws are within what chance allows (chi-square, p = 0.001)', () => {
+    const targets = [target(west), target(east), target(south)];
+    const result = step(
+      route([
+        target(west, { tier: 0, weight: 70 }),
+        target(east, { tier: 0, weight: 25 }),
+        target(south, { tier: 0, weight: 5 }),
+      ]),
+      new Map(),
+      none,
+      0,
+    );
+    let seed = 1;
+    const random = (): number => {
+      seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
+      return seed / 2 ** 32;
+    };
+    const counts = new Map<ClusterName, number>();
+    const draws = 10_000;
+    for (let index = 0; index < draws; index += 1) {
+      const [first] = targetOrder(targets, result, random());
+      if (first) counts.set(first.cluster, (counts.get(first.cluster) ?? 0) + 1);
+    }
+    let chiSquare = 0;
+    for (const [cluster, share] of result.shares) {
+      chiSquare += ((counts.get(cluster) ?? 0) - share * draws) ** 2 / (share * draws);
+    }
+    // Two degrees of freedom.
+    assert.ok(chiSquare < 13.8, `chi-square ${chiSquare}: ${JSON.stringify([...counts])}`);
+  });
+});
