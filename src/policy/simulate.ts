@@ -120,7 +120,9 @@ function settle(route: ServiceRoute | undefined, known: Reported, { lose, load, 
   const nothing = new Map<ClusterName, never>();
   if (!route) return { route, standing: 'Down', shares: nothing, reasons: nothing, carries: nothing };
   const demand = load * [...known.active.values()].reduce((sum, active) => sum + active, 0);
-  let carries: ReadonlyMap<ClusterName, number> = new Map([...known.active].map(([name, active]) => [name, active * load]));
+  let carries: ReadonlyMap<ClusterName, number> = new Map(
+    [...known.active].map(([name, active]) => [name, active * load]),
+  );
   let result = settledStep(route, { known, lose, carries, wallNow });
   const follows = route.failover.spillAt !== undefined && demand > 0;
   for (let round = 0; round < (follows ? rounds : 1); round += 1) {
