@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { parseSpiffeId } from '../../src/model/identity.ts';
 import { parseClusterName, parseReplicaName } from '../../src/model/names.ts';
 import { initAuthority, openAuthority } from '../../src/trust/io/authority.ts';
 import { type ClusterCa, type OpenClusterCaOptions, openClusterCa } from '../../src/trust/io/cluster-ca.ts';
 import { joinCluster } from '../../src/trust/io/join.ts';
 import { Endings } from './support/endings.ts';
 import { eventually, ShiftedClock, silent } from './support/environment.ts';
+import { startTestAgent, startTestAuthority } from './support/site.ts';
 import { federationDomain } from './support/federation.ts';
 
 const east = parseClusterName('east');
@@ -39,6 +41,20 @@ async function renewingAgent(
   ends.add(() => ca.close());
   return ca;
 }
+
+test('an agent whose intermediate ended has no identity and issues nothing, until the authority is back', async (t) => {
+  const ends = new Endings(t);
+  const clock = new ShiftedClock();
+  const at = await startTestAuthority(ends, clock, { intermediateLifeMs: 3000 });
+  const { ca } = await startTestAgent(ends, at, { cluster: east, clock, svidLifeMs: 1000 });
+  assert.ok(ca.agentSvid.current && ca.sealer.current);
+  await at.authority.close();
+  await eventually('it has ended', () => ca.agentSvid.current === undefined && ca.sealer.current === undefined, 6000);
+  assert.equal(ca.listenerMaterial.current, undefined, 'and nothing is presented');
+  const attestation = { id: parseSpiffeId('spiffe://east.mesh.example/ns/a/sa/b'), kind: 'join', by: 'test' } as const;
+  await assert.rejects(ca.issuance.issueWithKey(attestation), { code: 'unavailable' });
+  assert.match(ca.status().renewalProblem ?? '', /./, 'it says why');
+});
 
 const keysOf = (ca: ClusterCa): number => ca.trust.current?.roster.clusters.get(east)?.caKeyIds.length ?? 0;
 

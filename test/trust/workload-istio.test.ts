@@ -187,6 +187,11 @@ test('CreateCertificate: whoever proves nothing is UNAUTHENTICATED, and learns w
     .sign(other.privateKey);
   const past = Math.floor(agent.clock.now() / 1000) - 3600;
   const none = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${(await sign()).split('.')[1]}.`;
+  // RFC 8725 §2.1: the public key taken for a shared secret.
+  const hmac = await new SignJWT({ iss: issuer, aud: audience, sub: web })
+    .setProtectedHeader({ alg: 'HS256', kid: 'k1' })
+    .setExpirationTime('10m')
+    .sign(await readFile(join(agent.dir, 'jwks.json')));
   const cases: readonly (readonly [string, string | undefined, RegExp])[] = [
     ['nothing', undefined, /neither a token nor a certificate/],
     ['other issuer', await sign({ iss: 'https://other' }), /issuer is not one of ours/],
@@ -197,6 +202,7 @@ test('CreateCertificate: whoever proves nothing is UNAUTHENTICATED, and learns w
     ['traversal', await sign({ sub: 'system:serviceaccount:shop/../isthmus:web' }), /subject of the token/],
     ['forged', forged, /signature/],
     ['unsigned', none, /refused/],
+    ['signed by hmac', hmac, /"alg"/],
     ['no token', 'x'.repeat(20_000), /issuer is not one of ours/],
   ];
   for (const [what, token, why] of cases) {

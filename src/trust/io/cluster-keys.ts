@@ -5,7 +5,7 @@ import type { Sealer } from '../../model/ports/seal.ts';
 import type { Watch } from '../../model/ports/watch.ts';
 import type { KeyId, Svid } from '../../model/trust.ts';
 import { Watchable } from '../../runtime/watchable.ts';
-import type { Issuance } from '../issue/issuance.ts';
+import { type Issuance, ownHand } from '../issue/issuance.ts';
 import { renewAt } from '../renewal.ts';
 import { uriNames } from '../verify/svid-profile.ts';
 import { keyIdOf } from '../x509/certificate.ts';
@@ -271,6 +271,12 @@ export class ClusterKeys {
 
   #sign(issuer: Issuer, { profile, id, spki, lifeMs, dnsNames }: LeafOrder): Issued {
     const { clock, svidLifeMs } = this.#options;
+    const { notAfter } = issuer.parts;
+    // Back-dating would let a certificate be made that has ended already.
+    if (clock.now() >= notAfter) {
+      const ended = `its intermediate ended at ${new Date(notAfter).toISOString()}`;
+      throw new IsthmusError('unavailable', `Cannot issue for ${id}: ${ended}`);
+    }
     try {
       return issue(issuer, {
         profile,
@@ -294,7 +300,7 @@ export class ClusterKeys {
       profile,
       id,
       spki: signerOf(keyPem).spki,
-      who: 'this agent itself',
+      who: ownHand,
       ...names,
     });
     return this.#hold({ id, keyPem, ...issued });

@@ -3,13 +3,17 @@ import type { Clock } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { IssuedBy, KeyId } from '../../model/trust.ts';
 import type { AuditAction, AuditRecord } from '../audit.ts';
-import { decodeIssuance, decodeIssuedBy, encodeIssuance, encodeIssuedBy, type Issuance } from '../issue/issuance.ts';
+import {
+  decodeIssuance,
+  decodeIssuedBy,
+  encodeIssuance,
+  encodeIssuedBy,
+  type Issuance,
+  ownHand,
+} from '../issue/issuance.ts';
 import { LeafLedger } from '../issue/leaf-ledger.ts';
 import { ClusterJournal } from './cluster-journal.ts';
 import type { Activation } from './cluster-keys.ts';
-
-/** Who acts when nobody asked. */
-export const ownHand = 'this agent itself';
 
 /** What a replica has signed, and the journal that proves it. */
 export interface IssuedReport {

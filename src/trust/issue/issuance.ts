@@ -1,6 +1,9 @@
 import { parseSpiffeId, type SpiffeId } from '../../model/identity.ts';
 import type { IssuedBy, KeyId } from '../../model/trust.ts';
 
+/** Who acts, in the journal of an agent, when nobody asked. */
+export const ownHand = 'this agent itself';
+
 /** One certificate that an agent replica signed, as its journal keeps it. */
 export interface Issuance {
   readonly id: SpiffeId;
