@@ -101,7 +101,7 @@ export class SimMember {
 
   /** Agents that have seen that they lead no longer, but for the last one, go. */
   retireSuperseded(): void {
-    for (const machine of [...this.#machines]) {
+    for (const machine of this.#machines) {
       if (this.#machines.length === 1 || machine.publisher?.status.current.state !== 'superseded') continue;
       machine.alive = false;
       this.#machines = this.#machines.filter((other) => other !== machine);
