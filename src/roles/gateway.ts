@@ -15,6 +15,7 @@ import { sharesStep } from '../policy/shares.ts';
 import { formatHostPort } from '../model/address.ts';
 import { systemClock } from '../runtime/io/clock.ts';
 import { ensurePrivateDir, readFileIfPresent, readSecretFile } from '../runtime/io/files.ts';
+import { keepYoungHeapSmall } from '../runtime/io/heap.ts';
 import { type GatewayIdentity, openGatewayIdentity } from '../trust/io/gateway-identity.ts';
 import { type SelfCheck, startSelfCheck } from '../trust/io/self-check.ts';
 import type { TrustReport } from '../wire/gateway-report.ts';
@@ -211,6 +212,7 @@ function blamedPort(thrown: unknown, config: GatewayConfig): unknown {
 
 /** `isthmus gateway`: runs until `io.signal` aborts, then drains. */
 export async function runGateway(config: GatewayConfig, io: RoleIo): Promise<number> {
+  keepYoungHeapSmall();
   const log = roleLog('gateway', config.log, io);
   const release = keepAlive();
   try {

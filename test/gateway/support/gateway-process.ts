@@ -6,6 +6,7 @@ import type { ClusterName, ReplicaName } from '../../../src/model/names.ts';
 import type { ListenAddress } from '../../../src/runtime/io/tcp-server.ts';
 import { step } from '../../../src/policy/shares.ts';
 import { systemClock } from '../../../src/runtime/io/clock.ts';
+import { keepYoungHeapSmall } from '../../../src/runtime/io/heap.ts';
 import { Watchable } from '../../../src/runtime/watchable.ts';
 import type { Log } from '../../../src/model/ports/log.ts';
 import { TestVerifier } from './identities.ts';
@@ -63,6 +64,9 @@ const log: Log = {
   error: line('error'),
   child: () => log,
 };
+
+// As the role does.
+keepYoungHeapSmall();
 
 let gateway: Gateway | undefined;
 let table: Watchable<RouteTable> | undefined;
