@@ -72,6 +72,8 @@ export interface LeaveRequest {
   readonly graceMs: number | undefined;
   /** Leave even if nobody can be told. */
   readonly force: boolean;
+  /** Stay a member of the federation, so that the agent may just be started again. */
+  readonly keepMembership: boolean;
 }
 
 /** The agent's admin API. */
@@ -106,8 +108,12 @@ export function agentRoutes(api: AgentApi): Routes {
       api.acceptHeld(parseClusterName(textField(bodyOf(body, ['cluster']), 'cluster'))),
     ),
     post(adminPaths.leave, ({ body }) => {
-      const given = bodyOf(body, ['graceMs', 'force']);
-      return api.leave({ graceMs: graceField(given), force: given['force'] === true });
+      const given = bodyOf(body, ['graceMs', 'force', 'keepMembership']);
+      return api.leave({
+        graceMs: graceField(given),
+        force: given['force'] === true,
+        keepMembership: given['keepMembership'] === true,
+      });
     }),
     post(adminPaths.tokens, ({ body }) => {
       const given = bodyOf(body, ['gateway', 'ttlMs']);

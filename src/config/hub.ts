@@ -54,7 +54,9 @@ export type AgentHubConfig = Omit<HubConfig, 'url' | 'prefix'> & Partial<Pick<Hu
 
 /** The section `hub` of an agent. */
 export function agentHubSection(resolve: ResolvePath): z.ZodType<AgentHubConfig> {
-  return section({ url: z.exactOptional(hubUrl), prefix: z.exactOptional(hubPrefix), ...signIn(resolve) });
+  return section({ url: z.exactOptional(hubUrl), prefix: z.exactOptional(hubPrefix), ...signIn(resolve) }).transform(
+    (hub) => (hub.url === undefined ? hub : { ...hub, prefix: hub.prefix ?? defaultPrefix }),
+  );
 }
 
 /** What an agent's configuration and its authority say together; undefined: neither says where the hub is. */

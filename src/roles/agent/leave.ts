@@ -39,6 +39,16 @@ export async function leave(agent: RunningAgent, request: LeaveRequest, clock: C
   }
 }
 
+/** Gives up the membership; why it could not, or undefined. A dead authority keeps nobody from leaving. */
+export async function goodbye({ ca }: RunningAgent): Promise<string | undefined> {
+  try {
+    await ca.leave('isthmus leave');
+    return undefined;
+  } catch (thrown) {
+    return IsthmusError.from(thrown).message;
+  }
+}
+
 function leaderParts(agent: RunningAgent): {
   readonly publisher: Publisher;
   readonly announcer: NonNullable<ReturnType<RunningAgent['announcer']>>;

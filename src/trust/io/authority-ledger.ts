@@ -14,8 +14,11 @@ import { ClockGuard } from '../authority/clock-guard.ts';
 import { trustStateOf } from '../verify/trust-state.ts';
 import { AuthorityWriter } from './authority-writer.ts';
 
-/** Rosters follow each other no faster, in ms: with thousands of members one costs tens of milliseconds. */
-const publishSpacingMs = 100;
+/**
+ * Rosters follow each other no faster, in ms: with thousands of members one costs tens of milliseconds. Whoever waits
+ * for one gets it sooner than renewals, whose keys are not used before everybody knows them.
+ */
+const publishSpacingMs = { published: 100, later: 1000 } as const;
 /** How often it is looked whether time alone has changed the roster, and whether a lost disk is back. */
 const upkeepMs = 2000;
 /** Records of the journal that are read at once. */
@@ -41,6 +44,18 @@ export interface JournalState {
   readonly problem: string | undefined;
 }
 
+/** Whether a decision changes the roster, and waits for that. */
+export type Publishing = 'published' | 'later' | 'no';
+
+/** A roster that is to be published. */
+interface Publication {
+  /** Monotonic ms. */
+  readonly at: number;
+  readonly timer: Timer;
+  readonly promise: Promise<void>;
+  readonly resolve: (done: Promise<void>) => void;
+}
+
 /** What is decided, without the time. */
 export interface Ruling {
   readonly changes?: readonly Change[];
@@ -60,8 +75,7 @@ export class AuthorityLedger {
   readonly #upkeep: Timer[] = [];
   #book: AuthorityBook | undefined;
   #lost: string | undefined;
-  #publication: Promise<void> | undefined;
-  #publishTimer: Timer | undefined;
+  #publication: Publication | undefined;
   #publishedAt = Number.NEGATIVE_INFINITY;
   #closed = false;
 
@@ -135,7 +149,7 @@ export class AuthorityLedger {
    * Applies a decision and resolves when it is durable; with `published` when the roster that follows is so too.
    * @throws IsthmusError `unavailable`: it has not happened
    */
-  async decide(ruling: Ruling, publish: 'published' | 'later' | 'no' = 'no'): Promise<void> {
+  async decide(ruling: Ruling, publish: Publishing = 'no'): Promise<void> {
     const { book } = this;
     const now = this.#options.clock.now();
     this.#guard.check(now);
@@ -181,42 +195,42 @@ export class AuthorityLedger {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#publishTimer?.cancel();
+    this.#publication?.timer.cancel();
     for (const timer of this.#upkeep.splice(0)) timer.cancel();
     await this.#writer.close();
   }
 
-  async #commit(
-    book: AuthorityBook,
-    { changes = [], entries }: Ruling,
-    publish: 'published' | 'later' | 'no',
-  ): Promise<void> {
+  async #commit(book: AuthorityBook, { changes = [], entries }: Ruling, publish: Publishing): Promise<void> {
     const at = this.#options.clock.now();
     this.#guard.note(at);
     for (const change of changes) book.apply(change);
     const done = this.#writer.commit({ changes, entries: entries.map((entry) => ({ at, ...entry })) });
-    if (publish === 'published') return void (await Promise.all([done, this.#publish()]));
-    if (publish === 'later') this.#publish().catch(() => undefined);
+    if (publish === 'published') return void (await Promise.all([done, this.#publish('published')]));
+    if (publish === 'later') this.#publish('later').catch(() => undefined);
     return done;
   }
 
   /** At once, or together with others as soon as rosters may follow each other. */
-  #publish(): Promise<void> {
-    if (this.#publication) return this.#publication;
-    const waitMs = this.#publishedAt + publishSpacingMs - this.#options.clock.monotonic();
-    if (waitMs <= 0) return this.#publishNow();
-    const publication = new Promise<void>((resolve) => {
-      this.#publishTimer = this.#options.clock.schedule(waitMs, () => {
-        this.#publication = undefined;
-        resolve(this.#publishNow());
+  #publish(publish: 'published' | 'later'): Promise<void> {
+    const now = this.#options.clock.monotonic();
+    const at = this.#publishedAt + publishSpacingMs[publish];
+    const before = this.#publication;
+    if (before && before.at <= at) return before.promise;
+    before?.timer.cancel();
+    if (!before && at <= now) return this.#publishNow();
+    const { promise, resolve } = before ?? Promise.withResolvers<void>();
+    const timer = this.#options.clock.schedule(Math.max(0, at - now), () => {
+      this.#publication = undefined;
+      resolve(this.#publishNow());
+    });
+    this.#publication = { at, timer, promise, resolve };
+    if (!before) {
+      // Whoever asked for it is told; somebody who did not wait is not to end the process.
+      promise.catch((thrown: unknown) => {
+        if (!this.#closed) this.#options.log.error({ why: messageOf(thrown) }, 'cannot publish the roster');
       });
-    });
-    this.#publication = publication;
-    // Whoever asked for it is told; somebody who did not wait is not to end the process.
-    publication.catch((thrown: unknown) => {
-      this.#options.log.error({ why: messageOf(thrown) }, 'cannot publish the roster');
-    });
-    return publication;
+    }
+    return promise;
   }
 
   async #publishNow(): Promise<void> {
@@ -260,7 +274,7 @@ export class AuthorityLedger {
         this.#book = new AuthorityBook(await this.#writer.load(this.#options.clock.now()));
         this.#lost = undefined;
       }
-      if (this.clockProblem === undefined && this.#isStale()) await this.#publish();
+      if (this.clockProblem === undefined && !this.#publication && this.#isStale()) await this.#publish('published');
     } catch (thrown) {
       if (!this.#closed) this.#options.log.error({ why: messageOf(thrown) }, 'cannot keep the state in order');
     }

@@ -16,6 +16,7 @@ import type { TlsMaterial } from '../../runtime/io/tls.ts';
 import { Watchable } from '../../runtime/watchable.ts';
 import { formatHostPort } from '../../model/address.ts';
 import type { AuditRecord } from '../audit.ts';
+import { takesAway } from '../authority/roster-diff.ts';
 import { type SealedRoster, sealRosters } from '../authority/roster-sealer.ts';
 import { sealBundles } from '../bundle/bundle-sealer.ts';
 import type { RequestLimits } from '../issue/request-limiter.ts';
@@ -217,7 +218,13 @@ export async function openAuthority(options: OpenAuthorityOptions): Promise<Auth
     };
     const opened = await listenGrpc({ listen: options.listen, server, material: () => material, check, log });
     listener = opened;
-    const endTrust = ledger.trust.subscribe(() => opened.recheck());
+    let rechecked = ledger.roster.current;
+    const endTrust = ledger.trust.subscribe((trust) => {
+      const before = rechecked;
+      rechecked = trust?.roster ?? before;
+      // Verifying every open connection anew takes its time; a new member gives no reason for it.
+      if (takesAway(before, rechecked)) opened.recheck();
+    });
     const bundles = sealBundles(ledger.trust, sealer);
     const publisher: HubPublisher | undefined =
       hub && publishToHub({ hub, sealedRoster: seals.roster, sealedBundles: bundles.bundles, clock, log });

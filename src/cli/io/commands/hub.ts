@@ -5,6 +5,7 @@ import type { HubQuestion } from '../../hub-tools.ts';
 import type { OutputFormat } from '../../output-format.ts';
 import { render, type View, wantsColour } from '../../view.ts';
 import { acceptedView, hubReportView, hubUsersView, leaveView } from '../../views/hub.ts';
+import { clean } from '../../text.ts';
 import type { World } from '../../world.ts';
 import { connectServer, type ServerFlags } from '../connect.ts';
 
@@ -73,21 +74,26 @@ export interface LeaveFlags extends OutputFlags, ServerFlags {
   readonly graceMs: number;
   readonly force: boolean;
   readonly yes: boolean;
+  readonly keepMembership: boolean;
 }
 
 /** `isthmus leave`: the agent withdraws what it exports, says good-bye and stops. */
 export async function leave(world: World, flags: LeaveFlags): Promise<number> {
   if (!flags.yes) {
     throw new IsthmusError('invalid', 'leave withdraws every export of this cluster and stops its agent: add --yes', {
-      hint: 'Undo later by starting the agent again',
+      hint: 'It comes back with a new token; with --keep-membership by starting the agent again',
     });
   }
-  const { graceMs, force, timeoutMs } = flags;
+  const { graceMs, force, timeoutMs, keepMembership } = flags;
   const connection = await connectServer(world, 'agent', { ...flags, timeoutMs: timeoutMs + graceMs });
   try {
-    const report = await connection.post<LeaveReport>(adminPaths.leave, { graceMs, force });
+    const report = await connection.post<LeaveReport>(adminPaths.leave, { graceMs, force, keepMembership });
     show(world, leaveView(report), flags);
-    world.stderr.write('Undo with: start the agent again\n');
+    world.stderr.write(
+      report.stillMember === undefined
+        ? `Undo with: isthmus token issue ${report.cluster} --rejoin, isthmus join --rejoin, and start the agent again\n`
+        : `Still a member (${clean(report.stillMember)}). Undo with: start the agent again\n`,
+    );
     return exit.ok;
   } finally {
     await connection.close();

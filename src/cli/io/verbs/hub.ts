@@ -89,6 +89,7 @@ interface LeaveOptions extends OutputOptions, ServerOptions {
   readonly grace?: number;
   readonly force?: boolean;
   readonly yes?: boolean;
+  readonly keepMembership?: boolean;
 }
 
 const defaultGraceMs = 10_000;
@@ -104,6 +105,7 @@ function addLeave(program: Command, world: World, choose: Choose): void {
         .default(undefined, '10s'),
     )
     .option('--force', 'even if the hub cannot be told: the other members keep what they know')
+    .option('--keep-membership', 'stay a member: the agent may just be started again')
     .option('--yes', 'it is meant')
     .addHelpText(
       'after',
@@ -112,10 +114,16 @@ function addLeave(program: Command, world: World, choose: Choose): void {
         ['isthmus leave --yes --force', 'whoever else is dead'],
       ]),
     )
-    .action(({ grace = defaultGraceMs, force = false, yes = false, ...given }: LeaveOptions) =>
+    .action(({ grace = defaultGraceMs, force = false, yes = false, keepMembership = false, ...given }: LeaveOptions) =>
       choose(async () => {
         const flags = { ...given, ...serverFlags({ ...given, timeout: given.timeout ?? defaultLeaveTimeoutMs }) };
-        return (await import('../commands/hub.ts')).leave(world, { ...flags, graceMs: grace, force, yes });
+        return (await import('../commands/hub.ts')).leave(world, {
+          ...flags,
+          graceMs: grace,
+          force,
+          yes,
+          keepMembership,
+        });
       }),
     );
 }
