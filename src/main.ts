@@ -17,6 +17,7 @@ const world: World = {
   onHangup,
   connect: async (socketPath, timeoutMs) =>
     (await import('./admin/io/client.ts')).adminClient(socketPath, { timeoutMs }),
+  listServices: async (from) => (await import('./config/io/list-services.ts')).listServices(from),
   readConfig: async (file, role) => (await import('./config/io/read.ts')).readConfig(file, role),
   run: async (role, file, io) => {
     const { loadConfig } = await import('./config/io/load.ts');

@@ -17,6 +17,8 @@ export interface Route {
   /** With `:name` for parts that vary. */
   readonly path: string;
   readonly handler: RouteHandler;
+  /** For a request that may be longer than most. */
+  readonly maxBodyBytes?: number;
 }
 
 /** A whole API. */
@@ -26,6 +28,6 @@ export function get(path: string, handler: RouteHandler): Route {
   return { method: 'GET', path, handler };
 }
 
-export function post(path: string, handler: RouteHandler): Route {
-  return { method: 'POST', path, handler };
+export function post(path: string, handler: RouteHandler, options: Pick<Route, 'maxBodyBytes'> = {}): Route {
+  return { method: 'POST', path, handler, ...options };
 }

@@ -47,6 +47,8 @@ export interface World {
   onHangup(listener: () => void): () => void;
   connect(socketPath: string, timeoutMs: number): Promise<AdminConnection>;
   readConfig(file: string, role?: FileRole): Promise<ReadConfig>;
+  /** The services that an agent's configuration, or a services file, lists: in the words of the file. */
+  listServices(from: { readonly config: string } | { readonly file: string }): Promise<readonly unknown[]>;
   run(role: FileRole, file: string, io: RoleIo): Promise<number>;
   demo(options: DemoOptions, io: RoleIo): Promise<number>;
   initAuthority(options: InitOptions, io: RoleIo): Promise<number>;

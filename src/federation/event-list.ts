@@ -21,8 +21,18 @@ export type ReadRefusal =
  * - `superseded`: a newer writer of the own partition was seen
  * - `silence`: most leases stopped moving together, which is the hub's doing and changes nothing
  * - `left`: the cluster said good-bye
+ * - `not-exportable`, `age-corrected`: an export that is not taken as it stands
  */
-export type EventKind = ReadRefusal | 'held-back' | 'accepted' | 'repaired' | 'superseded' | 'silence' | 'left';
+export type EventKind =
+  | ReadRefusal
+  | 'held-back'
+  | 'accepted'
+  | 'repaired'
+  | 'superseded'
+  | 'silence'
+  | 'left'
+  | 'not-exportable'
+  | 'age-corrected';
 
 export interface FederationEvent {
   /** The partition that it is about; `authority` for roster and bundles. */

@@ -1,3 +1,4 @@
+import type { ConflictRow } from './export-report.ts';
 import type { Freshness } from './view.ts';
 import type { RosterEntry } from './trust.ts';
 import type { EndpointCounts } from './record.ts';
@@ -210,8 +211,8 @@ export interface TargetRow {
 /** One service in full. */
 export interface ServiceDetail extends ServiceRow {
   readonly targets: readonly TargetRow[];
-  /** One sentence each: what the exporters disagree on and who won. */
-  readonly conflicts: readonly string[];
+  /** What the exporters disagree on, and who won. */
+  readonly conflicts: readonly ConflictRow[];
 }
 
 /** One gateway instance, of this cluster or (as advertised) of another one. */
@@ -337,4 +338,6 @@ export interface LeaveReport {
   /** The hub has it, so the other members will. Otherwise the reason why not. */
   readonly told: boolean;
   readonly problem?: string;
+  /** It was asked to stay a member, or the authority could not be told: then why. */
+  readonly stillMember?: string;
 }

@@ -1,5 +1,6 @@
 import { Server } from '@grpc/grpc-js';
 import { type AgentApi, agentRoutes } from '../admin/agent-api.ts';
+import { exportRoutes } from '../admin/export-api.ts';
 import { startReadOnly } from '../admin/io/read-only.ts';
 import { policyRoutes } from '../admin/policy-api.ts';
 import { startAdmin } from '../admin/io/server.ts';
@@ -20,6 +21,7 @@ import { optionalPeer, type VerifiedPeer } from '../trust/io/call-identity.ts';
 import { createAgentApi, factsOf } from './agent/agent-api.ts';
 import { obtainIdentity } from './agent/identity.ts';
 import { listedServices } from './agent/live-services.ts';
+import { createExportApi } from './agent/export-preview.ts';
 import { type RunningAgent, startRunning } from './agent/running.ts';
 import type { RoleContext } from './authority.ts';
 import { createPolicyApi } from './agent/policy/api.ts';
@@ -105,7 +107,8 @@ export async function startAgent(config: AgentConfig, context: RoleContext): Pro
       operator: `admin socket of ${config.cluster}/${config.replica}`,
       clock,
     });
-    const routes = [...agentRoutes(api), ...policyRoutes(policyApi)];
+    const exportApi = createExportApi({ running: () => agent, clock });
+    const routes = [...agentRoutes(api), ...policyRoutes(policyApi), ...exportRoutes(exportApi)];
     const http = await startReadOnly({ listen: config.listen.http, routes, log }).catch((thrown: unknown) => {
       throw blame(thrown, config.source, 'listen.http');
     });

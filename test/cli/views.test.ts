@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { OutputFormat } from '../../src/cli/output-format.ts';
 import { render, type View, wantsColour } from '../../src/cli/view.ts';
+import type { ConflictRow } from '../../src/model/export-report.ts';
 import { clustersView } from '../../src/cli/views/clusters.ts';
 import { demoView } from '../../src/cli/views/demo.ts';
 import { explainView } from '../../src/cli/views/explain.ts';
@@ -132,12 +133,28 @@ suite('tables', () => {
       'SERVICE   PORTS     HEALTHY  CLUSTERS   EXPORTED  STATE  MESSAGE',
       'shop/web  80→20080  8/8      east,west  True      Spill  -',
     ]);
-    assert.deepEqual(show(serviceView({ ...web, conflicts: ['port 80: east wins over south'] })), [
+    const conflict: ConflictRow = {
+      field: 'type',
+      reason: 'TypeConflict',
+      winner: 'east',
+      losers: ['west'],
+      values: [
+        { cluster: 'east', value: 'ClusterSetIP' },
+        { cluster: 'west', value: 'Headless' },
+      ],
+      message: 'Conflicting type. Using "ClusterSetIP"…',
+    };
+    const detail = serviceView({ ...web, conflicts: [conflict] });
+    assert.deepEqual(show(detail), [
       'CLUSTER  HEALTHY  SHARE  CONN/S  SUCCESS  STATE   WHY',
       'east     3/3      88%    412     99.98%   Active  local preferred',
       'west     5/5      12%    -       -        Spill   east below 70% health',
-      'Conflict: port 80: east wins over south',
+      'Conflict: Conflicting type. Using "ClusterSetIP"…',
     ]);
+    assert.match(
+      detail.text({ wide: true, headers: true, colour: false }),
+      /\n {2}type: east "ClusterSetIP", west "Headless"\n/,
+    );
   });
 
   test('gateways', () => {

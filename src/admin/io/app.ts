@@ -5,7 +5,7 @@ import type { Log } from '../../model/ports/log.ts';
 import { replyOf } from '../error-reply.ts';
 import { type Route, type RouteRequest, type Routes } from '../routes.ts';
 
-/** No request of this API is longer. */
+/** A request is not longer, unless its route says so. */
 const maxBodyBytes = 64 << 10;
 /** From the first byte of a request to its last. */
 const requestTimeoutMs = 5000;
@@ -49,6 +49,7 @@ export function createApp(routes: Routes, which: (route: Route) => boolean, log:
     app.route({
       method: route.method,
       url: route.path,
+      bodyLimit: route.maxBodyBytes ?? maxBodyBytes,
       handler: async (request, reply) => {
         const answer: unknown = await route.handler(requestOf(request));
         return reply.type('application/json; charset=utf-8').send(JSON.stringify(answer ?? null));

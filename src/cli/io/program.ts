@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { IsthmusError } from '../../model/error.ts';
 import { describeError, exit, exitOf } from '../exit.ts';
 import type { World } from '../world.ts';
+import { addExport } from './verbs/export.ts';
 import { addHub } from './verbs/hub.ts';
 import { addShows } from './verbs/look.ts';
 import { addMembers } from './verbs/members.ts';
@@ -62,6 +63,7 @@ function buildProgram(world: World, choose: Choose): Command {
   program.commandsGroup('Policy and operations:');
   addPolicy(program, world, choose);
   addOperate(program, world, choose);
+  addExport(program, world, choose);
   program.commandsGroup('Members:');
   addMembers(program, world, choose);
   program.commandsGroup('Trust:');

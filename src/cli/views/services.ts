@@ -71,10 +71,16 @@ export function serviceView(detail: ServiceDetail): View {
   return { data: detail, names: [`service/${detail.service}`], text: (style) => detailText(detail, style) };
 }
 
+/** `  type: east "ClusterSetIP", west "Headless"` */
+function saidOf({ field, values }: ServiceDetail['conflicts'][number]): string[] {
+  return [`  ${field}: ${values.map(({ cluster, value }) => `${cluster} "${value}"`).join(', ')}`];
+}
+
 function detailText(detail: ServiceDetail, style: TextStyle): string {
   const reached = detail.ports.filter(({ importPort }) => importPort !== undefined);
   const notes = [
-    ...detail.conflicts.map((conflict) => `Conflict: ${conflict}`),
+    ...detail.conflicts.map(({ message }) => `Conflict: ${message}`),
+    ...(style.wide ? detail.conflicts.flatMap(saidOf) : []),
     ...(style.wide ? reached.map((each) => `Port ${each.port} is reached here through port ${each.importPort}.`) : []),
   ];
   return renderTable(targetColumns, detail.targets, style) + notes.map((note) => `${clean(note)}\n`).join('');

@@ -14,6 +14,7 @@ import { version } from '../version.ts';
 import { goodbye, leave } from './leave.ts';
 import type { RunningAgent } from './running.ts';
 import { explain } from './status/explain.ts';
+import { exportWarnings } from './status/exports.ts';
 import type { AgentFacts } from './status/facts.ts';
 import { clusterRows, gatewayRows, linkRows } from './status/members.ts';
 import { serviceDetail, serviceRows } from './status/services.ts';
@@ -284,6 +285,7 @@ function warnings(agent: RunningAgent | undefined, authority: AgentStatus['autho
     if (problem !== undefined) found.push(`${cluster}: ${problem}`);
   }
   found.push(...agent.desk.problems, ...agent.policyFiles.problems.map((problem) => `policy file: ${problem}`));
+  found.push(...exportWarnings(agent.mesh.view.current, agent.ca.cluster));
   const { problem } = agent.services;
   if (problem !== undefined) found.push(...problem.split('\n'));
   const { exhausted } = agent.importPorts;

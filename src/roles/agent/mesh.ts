@@ -9,7 +9,7 @@ import type { ServiceSource } from '../../model/ports/service-source.ts';
 import type { Watch } from '../../model/ports/watch.ts';
 import type { FailoverPlan, RouteTable } from '../../model/route.ts';
 import type { TrafficPlan } from '../../model/traffic.ts';
-import type { MeshView } from '../../model/view.ts';
+import type { ExportNotice, MeshView } from '../../model/view.ts';
 import { compile } from '../../policy/compile.ts';
 import type { CompileInput } from '../../policy/compile-input.ts';
 import { Watchable } from '../../runtime/watchable.ts';
@@ -29,6 +29,8 @@ export interface MeshOptions {
   readonly failover: FailoverPlan;
   readonly traffic?: TrafficPlan;
   readonly log: Log;
+  /** An export of a cluster is not taken as it stands, from now on. */
+  readonly onNotice: (cluster: ClusterName, notice: ExportNotice) => void;
 }
 
 /**
@@ -160,8 +162,11 @@ export class Mesh {
     for (const { key: cluster, before: old, after } of changeOf(before, view).clusters) {
       if (!after || old?.notices === after.notices) continue;
       const known = new Set(old?.notices.map(({ message }) => message));
-      for (const { service, reason, message } of after.notices) {
-        if (!known.has(message)) this.#options.log.warn({ cluster, service, reason }, message);
+      for (const notice of after.notices) {
+        if (known.has(notice.message)) continue;
+        const { service, reason, message } = notice;
+        this.#options.log.warn({ cluster, service, reason }, message);
+        this.#options.onNotice(cluster, notice);
       }
     }
   }

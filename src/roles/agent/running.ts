@@ -166,6 +166,8 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
       failover,
       traffic,
       log,
+      onNotice: (cluster, { reason, message: detail }) =>
+        events.add({ cluster, kind: noticeKinds[reason], detail }, clock.now()),
     });
     started.add('mesh', () => mesh.close());
     mesh.start();
@@ -227,6 +229,8 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
     throw thrown;
   }
 }
+
+const noticeKinds = { NotExportable: 'not-exportable', AgeCorrected: 'age-corrected' } as const;
 
 /** What only the leading replica runs. */
 interface LeadingPart {

@@ -3,6 +3,7 @@ import type { EndpointCounts } from '../../../model/record.ts';
 import type { ServiceRoute, Target } from '../../../model/route.ts';
 import { standingOf } from '../../../model/shares.ts';
 import type { ServiceDetail, ServiceRow, TargetRow } from '../../../model/status.ts';
+import { conflictRow } from '../../../federation/merge/conflict-row.ts';
 import { type AgentFacts, standings, type TargetStanding } from './facts.ts';
 import type { TargetRates } from './rates.ts';
 
@@ -20,7 +21,7 @@ export function serviceDetail(facts: AgentFacts, key: ServiceKey, rates: TargetR
     targets: route.targets.map((target) =>
       targetRow(facts, { route, target, standing: found.get(target.cluster), rates }),
     ),
-    conflicts: facts.view.services.get(key)?.conflicts.map((conflict) => conflict.message) ?? [],
+    conflicts: facts.view.services.get(key)?.conflicts.map(conflictRow) ?? [],
   };
 }
 
