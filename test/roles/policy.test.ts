@@ -1,0 +1,386 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { request } from 'undici';
+import { adminClient } from '../../src/admin/io/client.ts';
+import { createEmbeddedHub } from '../../src/federation/io/embedded-hub.ts';
+import type { ClusterName, ServiceKey } from '../../src/model/names.ts';
+import { parseClusterName } from '../../src/model/names.ts';
+import {
+  type DrainRow,
+  type EffectiveReport,
+  type FailoverEvent,
+  type PolicyChanges,
+  policyPaths,
+  type PolicyRow,
+  type SimulationReport,
+} from '../../src/model/policy-report.ts';
+import { adminPaths, type Explanation } from '../../src/model/status.ts';
+import { cart, type DemoFederation, east, startDemoFederation, web, west } from '../../src/roles/demo/federation.ts';
+import { Traffic } from '../../src/roles/demo/traffic.ts';
+import { systemClock } from '../../src/runtime/io/clock.ts';
+import { createLog } from '../../src/runtime/io/log.ts';
+import { isthmusIn } from '../cli/isthmus.ts';
+
+/** Policies and operations on a running federation: three agents and gateways, real TLS, real requests. */
+
+const south = parseClusterName('south');
+const hub = createEmbeddedHub();
+let dir = '';
+let federation: DemoFederation;
+const isthmus = isthmusIn(() => dir);
+
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'isthmus-policy-'));
+  const log = createLog('test', 'silent');
+  federation = await startDemoFederation({
+    stateDir: dir,
+    hub,
+    services: [],
+    portsFrom: undefined,
+    clock: systemClock,
+    log,
+  });
+});
+
+after(async () => {
+  await federation?.close();
+  await hub.close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+async function ask<T>(cluster: ClusterName, call: (client: ReturnType<typeof adminClient>) => Promise<T>): Promise<T> {
+  const client = adminClient(federation.cluster(cluster).adminSocket);
+  try {
+    return await call(client);
+  } finally {
+    await client.close();
+  }
+}
+
+function policy(kind: string, name: string, spec: object): object {
+  const metadata = { name, ...(kind !== 'FederationPolicy' && { namespace: 'shop' }) };
+  return { apiVersion: 'isthmus.dev/v1alpha1', kind, metadata, spec };
+}
+
+function apply(cluster: ClusterName, ...policies: readonly object[]): Promise<PolicyChanges> {
+  return ask(cluster, (client) => client.post<PolicyChanges>(policyPaths.apply, { policies }));
+}
+
+function remove(cluster: ClusterName, name: string): Promise<PolicyChanges> {
+  return ask(cluster, (client) => client.post<PolicyChanges>(policyPaths.remove, { policy: name }));
+}
+
+function list(cluster: ClusterName): Promise<PolicyRow[]> {
+  return ask(cluster, (client) => client.get<PolicyRow[]>(policyPaths.policies));
+}
+
+async function until<T>(what: string, look: () => T | Promise<T>, ok: (value: T) => boolean): Promise<T> {
+  const deadline = performance.now() + 8000;
+  for (;;) {
+    const value = await look();
+    if (ok(value)) return value;
+    assert.ok(performance.now() < deadline, `not within 8 s: ${what}: ${JSON.stringify(value)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Who answers a fresh connection from a cluster; undefined = nobody did. */
+async function servedBy(from: ClusterName, service: ServiceKey): Promise<string | undefined> {
+  const port = federation.cluster(from).importPort(service, 80);
+  assert.ok(port !== undefined);
+  try {
+    const { headers, body } = await request(`http://127.0.0.1:${port}/`, { reset: true });
+    await body.dump();
+    return String(headers['x-served-by']);
+  } catch {
+    return undefined;
+  }
+}
+
+function share(from: ClusterName, service: ServiceKey, to: ClusterName): number {
+  return (
+    federation
+      .cluster(from)
+      .targets(service)
+      .find(({ cluster }) => cluster === to)?.share ?? 0
+  );
+}
+
+suite('policies on a running federation', () => {
+  test('a policy applied in one cluster is in force in all, and each says so', async () => {
+    const locality = { preferLocal: false, tiers: [{ match: { clusters: ['south'] } }] };
+    const { changes } = await apply(east, policy('TrafficPolicy', 'web', { target: { service: 'web' }, locality }));
+    assert.equal(changes[0]?.action, 'created');
+    const [row] = await until(
+      'applied everywhere',
+      () => list(west),
+      ([first]) => first?.applied.every(({ current }) => current) === true,
+    );
+    assert.deepEqual(
+      [row?.policy, row?.publisher, row?.state, row?.applied.length],
+      ['TrafficPolicy/shop/web', 'east', 'Accepted', 3],
+    );
+    await until(
+      'all traffic of west goes south',
+      () => share(west, web, south),
+      (part) => part === 1,
+    );
+    assert.equal(await servedBy(west, web), 'south');
+    const effective = await ask(west, (client) =>
+      client.get<EffectiveReport>(`${policyPaths.effective}?service=shop/web`),
+    );
+    assert.deepEqual(
+      effective.fields.find(({ field }) => field === 'locality.preferLocal'),
+      { field: 'locality.preferLocal', value: 'false', origin: 'TrafficPolicy shop/web of east' },
+    );
+    await remove(east, 'TrafficPolicy/shop/web');
+    await until(
+      'traffic is back',
+      () => share(west, web, west),
+      (part) => part === 1,
+    );
+    await until(
+      'history tells it',
+      () => ask(west, (client) => client.get<FailoverEvent[]>(`${policyPaths.failovers}?service=shop/web`)),
+      ([last]) => last?.shares === 'west 100%',
+    );
+  });
+
+  test('bad policies are refused with everything that is wrong, and change nothing', async () => {
+    const good = policy('TrafficPolicy', 'good', { failover: { hold: '1s' } });
+    const bad = policy('TrafficPolicy', 'bad', { failover: { hold: 'soon', spill: 1 } });
+    await assert.rejects(apply(west, good, bad), (error: Error) =>
+      /failover\.hold.*failover\.spill/s.test(error.message),
+    );
+    assert.deepEqual(await list(west), []);
+    await assert.rejects(remove(west, 'TrafficPolicy/shop/none'), { code: 'not-found' });
+  });
+
+  test('two policies for one target: the older wins, the other is shown as overridden; a missing target is pending', async () => {
+    await apply(west, policy('TrafficPolicy', 'first', { failover: { hold: '2s' } }));
+    await apply(west, policy('TrafficPolicy', 'second', { failover: { hold: '3s' } }));
+    await apply(west, policy('TrafficPolicy', 'ghost', { target: { service: 'ghost' } }));
+    const rows = await until(
+      'all three',
+      () => list(west),
+      ({ length }) => length === 3,
+    );
+    assert.deepEqual(
+      rows.map(({ policy: name, state }) => [name, state]),
+      [
+        ['TrafficPolicy/shop/first', 'Accepted'],
+        ['TrafficPolicy/shop/ghost', 'Pending'],
+        ['TrafficPolicy/shop/second', 'Overridden'],
+      ],
+    );
+    assert.match(rows[2]?.message ?? '', /failover\.hold by TrafficPolicy shop\/first of west/);
+    for (const { policy: name } of rows) await remove(west, name);
+  });
+
+  test('access is judged where the service is: denied callers get nothing, and explain says by which rule', async () => {
+    assert.ok(await servedBy(west, cart));
+    await apply(east, policy('AccessPolicy', 'cart', { from: [{ clusters: ['south'] }], to: { services: ['cart'] } }));
+    await until(
+      'west is denied',
+      () => servedBy(west, cart),
+      (by) => by === undefined,
+    );
+    const asked = (query: Record<string, string>) =>
+      ask(west, (client) => client.get<Explanation>(`${adminPaths.explain}?${new URLSearchParams(query).toString()}`));
+    const denied = await until(
+      'explained',
+      () => asked({ to: 'shop/cart:80' }),
+      ({ steps }) => steps.some(({ title }) => title.startsWith('access')),
+    );
+    assert.equal(denied.ok, false);
+    assert.match(
+      denied.steps.map(({ detail }) => detail).join('\n'),
+      /denied by AccessPolicy shop\/cart of east targets it/,
+    );
+    assert.ok(await servedBy(south, cart), 'south is served');
+    await remove(east, 'AccessPolicy/shop/cart');
+    await until(
+      'west is served again',
+      () => servedBy(west, cart),
+      (by) => by !== undefined,
+    );
+  });
+
+  test('placement is kept while every allowed cluster is down', async () => {
+    await apply(west, policy('FederationPolicy', 'default', { placement: { require: { compliance: 'pci' } } }));
+    await until(
+      'south is out',
+      () => federation.cluster(west).targets(web),
+      (targets) => !targets.some(({ cluster }) => cluster === south),
+    );
+    const killed = [east, west]
+      .flatMap((name) => federation.cluster(name).workloads)
+      .filter(({ service }) => service === web);
+    for (const workload of killed) workload.kill();
+    await until(
+      'nobody may serve',
+      () => servedBy(west, web),
+      (by) => by === undefined,
+    );
+    for (let attempt = 0; attempt < 20; attempt += 1) assert.equal(await servedBy(west, web), undefined);
+    const explained = await ask(west, (client) => client.get<Explanation>(`${adminPaths.explain}?to=shop/web:80`));
+    assert.match(
+      explained.steps.map(({ title, detail }) => `${title}: ${detail}`).join('\n'),
+      /candidate south: kept out: placement requires compliance=pci/,
+    );
+    for (const workload of killed) await workload.start();
+    await until(
+      'served again',
+      () => servedBy(west, web),
+      (by) => by === 'west' || by === 'east',
+    );
+    await remove(west, 'FederationPolicy/-/default');
+  });
+
+  test('simulate says what gateways then do', async () => {
+    await until(
+      'both serve',
+      () => [share(west, cart, east), share(west, cart, south)],
+      ([a = 0, b = 0]) => a > 0.4 && b > 0.4,
+    );
+    const report = await ask(west, (client) => client.post<SimulationReport>(policyPaths.simulate, { lose: ['east'] }));
+    const simulated = report.services.find(({ service }) => service === cart)?.targets ?? [];
+    assert.deepEqual(report.nowhere, []);
+    const lost = federation.cluster(east).workloads.filter(({ service }) => service === cart);
+    for (const workload of lost) workload.kill();
+    for (const { cluster, after: expected } of simulated) {
+      const name = parseClusterName(cluster);
+      await until(
+        `${cluster} has ${expected}`,
+        () => share(west, cart, name),
+        (part) => Math.abs(part - expected) < 0.001,
+      );
+    }
+    for (const workload of lost) await workload.start();
+    await until(
+      'both serve',
+      () => [share(west, cart, east), share(west, cart, south)],
+      ([a = 0, b = 0]) => a > 0.4 && b > 0.4,
+    );
+  });
+
+  test('drain and undrain under load, by the command line: no failed request', async () => {
+    const port = federation.cluster(west).importPort(cart, 80);
+    assert.ok(port !== undefined);
+    const traffic = new Traffic({
+      from: west,
+      service: cart,
+      port,
+      concurrency: 4,
+      thinkMs: 5,
+      requestsPerConnection: 10,
+      clock: systemClock,
+    });
+    traffic.start();
+    const server = ['--server', federation.cluster(west).adminSocket];
+    try {
+      const preview = await isthmus.run(['drain', 'east', '--over', '1s', ...server]);
+      assert.deepEqual(
+        [preview.status, /Preview: nothing was changed/.test(preview.stdout)],
+        [0, true],
+        preview.stderr,
+      );
+      assert.ok(share(west, cart, east) > 0.4, 'a preview changes nothing');
+      const drained = await isthmus.run(['drain', 'east', '--over', '1s', '--yes', '--wait', ...server]);
+      assert.equal(drained.status, 0, drained.stderr);
+      assert.match(drained.stderr, /Undo with:\nisthmus undrain east --yes\n[^]*east: Drained, 0% left/);
+      await until(
+        'nothing goes to east',
+        () => share(west, cart, east),
+        (part) => part === 0,
+      );
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      traffic.takeServed();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      assert.deepEqual([...traffic.takeServed().keys()], ['south']);
+      const [row] = await ask(south, (client) => client.get<DrainRow[]>(policyPaths.drains));
+      assert.deepEqual([row?.target, row?.state, row?.publisher], ['east', 'Drained', 'west']);
+      const undrained = await isthmus.run(['undrain', 'east', '--over', '1s', '--yes', '--wait', ...server]);
+      assert.equal(undrained.status, 0, undrained.stderr);
+      await until(
+        'east serves again',
+        () => share(west, cart, east),
+        (part) => part > 0.4,
+      );
+    } finally {
+      await traffic.stop();
+    }
+    const { sent, failed, interrupted } = traffic.counts;
+    assert.ok(sent > 200, `${sent} sent`);
+    assert.deepEqual([failed, interrupted], [0, 0]);
+  });
+
+  test('the verbs answer and refuse with the right status', async () => {
+    const server = ['--server', federation.cluster(west).adminSocket];
+    const file = join(dir, 'web.yaml');
+    await writeFile(file, JSON.stringify(policy('TrafficPolicy', 'web', { failover: { hold: '2s' } })));
+    const differs = await isthmus.run(['policy', 'diff', '-f', file, ...server]);
+    assert.deepEqual([differs.status, /^\+ kind: TrafficPolicy$/m.test(differs.stdout)], [1, true]);
+    const applied = await isthmus.run(['policy', 'apply', '-f', file, '-o', 'json', ...server]);
+    assert.equal((JSON.parse(applied.stdout) as PolicyChanges).changes[0]?.action, 'created');
+    assert.match(applied.stderr, /isthmus policy delete TrafficPolicy\/shop\/web/);
+    assert.equal((await isthmus.run(['policy', 'diff', '-f', file, ...server])).status, 0);
+    const got = await isthmus.run(['policy', 'get', 'TrafficPolicy/shop/web', '-o', 'yaml', ...server]);
+    assert.match(got.stdout, /kind: TrafficPolicy/);
+    await writeFile(file, 'kind: Nonsense');
+    const refused = await isthmus.run(['policy', 'apply', '-f', file, ...server]);
+    assert.deepEqual([refused.status, /apiVersion: is required/.test(refused.stderr)], [2, true], refused.stderr);
+    const statuses = await Promise.all(
+      [
+        ['policy', 'get', 'TrafficPolicy/shop/none'],
+        ['drain', 'north'],
+        ['simulate', '--lose', 'east', '--lose', 'south', '--lose', 'west'],
+        ['simulate', '--load', 'much'],
+        ['failover', 'history', 'shop/web', '-o', 'json'],
+      ].map(async (args) => (await isthmus.run([...args, ...server])).status),
+    );
+    assert.deepEqual(statuses, [1, 1, 1, 2, 0]);
+    await remove(west, 'TrafficPolicy/shop/web');
+  });
+
+  test('a cluster that may not publish is refused, and what it had published counts no more', async () => {
+    await apply(south, policy('TrafficPolicy', 'south', { failover: { hold: '9s' } }));
+    await until(
+      'in force',
+      () => list(west),
+      ([row]) => row?.state === 'Accepted',
+    );
+    await federation.authority.authority.admit(south, { mayPublishPolicy: false, mayOperate: false }, 'test');
+    const [row] = await until(
+      'ignored',
+      () => list(west),
+      ([first]) => first?.state === 'Ignored' || first === undefined,
+    );
+    if (row) assert.match(row.message ?? '', /south may not publish policies for the federation/);
+    await until(
+      'known in south',
+      () =>
+        apply(south, policy('TrafficPolicy', 'more', {})).then(
+          () => 'accepted',
+          (error: Error) => error.message,
+        ),
+      (message) => /may publish only AccessPolicies/.test(message),
+    );
+    await assert.rejects(
+      ask(south, (client) => client.post(policyPaths.drain, { target: 'east', state: 'drained' })),
+      { code: 'denied' },
+    );
+    await apply(
+      south,
+      policy('AccessPolicy', 'own', { from: [{ clusters: ['east'] }], to: { services: ['nothing'] } }),
+    );
+    await until(
+      'elsewhere',
+      () => list(west),
+      (rows) => rows.some(({ state }) => state === 'Elsewhere'),
+    );
+  });
+});
