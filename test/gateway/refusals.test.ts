@@ -1,37 +1,16 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2';
-import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTcp } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { dialTls, secureContextOf } from '../../src/runtime/io/tls.ts';
 import { type Backend, echo, startBackend } from '../support/backend.ts';
+import { errorCode, frame, frameType, uint32 } from './support/frames.ts';
 import { createTestCa, gatewayId, type TestCa } from './support/identities.ts';
 import { clusterRoute, linksUp, type Node, quiet, serviceRoute, startNode, tableOf, until } from './support/mesh.ts';
+import { connectFrame, dialRaw, hello } from './support/raw-peer.ts';
 
 const authority = (service: string, port = 80): string => `${service}.shop.svc.clusterset.local:${port}`;
-
-/** RFC 9113 §3.4. */
-const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-
-/** RFC 9113 §4.1: length, type, flags, stream. */
-function frame(type: number, flags: number, stream: number, payload: Buffer = Buffer.alloc(0)): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head.writeUInt8(type, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
-/** RFC 7541 §6.2.2: literal without indexing, new name, no Huffman coding; both shorter than 127 bytes. */
-function literal(name: string, value: string): Buffer {
-  return Buffer.concat([
-    Buffer.from([0, name.length]),
-    Buffer.from(name),
-    Buffer.from([value.length]),
-    Buffer.from(value),
-  ]);
-}
 
 describe('the HBONE server', () => {
   let ca: TestCa;
@@ -50,19 +29,6 @@ describe('the HBONE server', () => {
       timeoutMs: 2000,
     });
     return connectHttp2('http://east', { createConnection: () => socket }).on('error', () => undefined);
-  }
-
-  /** The same below HTTP/2, to send frames that Node would not. */
-  async function dialRaw(): Promise<Socket> {
-    const { socket } = await dialTls({
-      host: '127.0.0.1',
-      port: east.gateway.hbonePort,
-      context: secureContextOf({ identity: ca.issue(gatewayId('west', 'foreign')), anchors: [ca.anchor] }),
-      alpn: ['h2'],
-      check: () => undefined,
-      timeoutMs: 2000,
-    });
-    return socket.on('error', () => undefined).resume();
   }
 
   /** Status and reason that one CONNECT is answered with. */
@@ -161,18 +127,16 @@ describe('the HBONE server', () => {
 
   it('passes on the reset of a foreign peer that cancels, which Node shows like a clean end', async () => {
     await quiet(east);
-    const socket = await dialRaw();
-    const fields = Buffer.concat([literal(':method', 'CONNECT'), literal(':authority', authority('web'))]);
-    socket.write(Buffer.concat([preface, frame(4, 0, 0), frame(1, 4, 1, fields), frame(0, 0, 1, Buffer.from('some'))]));
+    const peer = await dialRaw(east.gateway.hbonePort, ca.issue(gatewayId('west', 'foreign')), ca.anchor);
+    peer.send(hello, connectFrame(1, authority('web')), frame(frameType.data, 0, 1, Buffer.from('some')));
     await until('the backend to be connected', () => backend.connections.size === 1);
     const [connection] = backend.connections;
     assert.ok(connection);
     const failed = once(connection, 'error');
-    const cancel = Buffer.from([0, 0, 0, constants.NGHTTP2_CANCEL]);
-    socket.write(frame(3, 0, 1, cancel));
+    peer.send(frame(frameType.rstStream, 0, 1, uint32(errorCode.cancel)));
     const [error] = (await failed) as [NodeJS.ErrnoException];
     assert.equal(error.code, 'ECONNRESET');
-    socket.destroy();
+    peer.socket.destroy();
   });
 
   const strangers = [
