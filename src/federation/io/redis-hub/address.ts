@@ -36,8 +36,17 @@ export function parseRedisUrl(text: string): RedisAddress {
     port,
     db,
     tls,
-    username: url.username === '' ? undefined : decodeURIComponent(url.username),
-    password: url.password === '' ? undefined : decodeURIComponent(url.password),
+    username: decoded(url.username),
+    password: decoded(url.password),
     name: `${url.protocol}//${url.hostname}:${port}/${db}`,
   };
+}
+
+function decoded(part: string): string | undefined {
+  try {
+    return part === '' ? undefined : decodeURIComponent(part);
+  } catch {
+    // The cause would show it.
+    throw new IsthmusError('invalid', `User and password of a hub URL must escape '%' as '%25': the given ones do not`);
+  }
 }
