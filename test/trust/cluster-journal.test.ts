@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import { appendFile, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { appendFile, readdir, readFile, stat, symlink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { parseSpiffeId } from '../../src/model/identity.ts';
 import type { AuditEntry, AuditRecord } from '../../src/trust/audit.ts';
 import { ClusterJournal, type ClusterJournalOptions } from '../../src/trust/io/cluster-journal.ts';
@@ -92,25 +94,36 @@ test('segments are bounded in size and number; what a dropped one said is carrie
   await again.close();
 });
 
-test('a full disk: what cannot be written is refused, nothing of it is left, and the next one goes on', async (t) => {
+test('a full disk: what was not acknowledged is not in the journal, however much of it was written', async (t) => {
   const dir = await directory(t);
-  let full = true;
-  // The carry-over is asked for within a write: a stand-in for a disk that fails at that moment.
-  const carryOver = (): AuditEntry[] => {
-    if (full) throw new Error('ENOSPC');
-    return [];
-  };
-  const { journal } = await open(dir, { segmentBytes: 1, carryOver });
-  await journal.append(entry('first'));
-  await assert.rejects(journal.append(entry('second')), { code: 'unavailable' });
-  assert.equal(journal.head.sequence, 1);
-  full = false;
-  await journal.append(entry('third'));
+  const script = fileURLToPath(new URL('support/journal-process.ts', import.meta.url));
+  const limited = `ulimit -f 4 && exec "$0" "$@"`;
+  const { stdout, stderr } = spawnSync('bash', ['-c', limited, process.execPath, script, dir], { encoding: 'utf8' });
+  assert.match(stdout, /^\{/, stderr);
+  const { acknowledged, why, head } = JSON.parse(stdout) as { acknowledged: number; why: string; head: number };
+  assert.match(why, /Cannot write the journal in .*EFBIG/);
+  assert.ok(acknowledged >= 7, `${acknowledged} before it was full`);
+  assert.equal(head, acknowledged);
+  const { records, journal } = await open(dir);
+  assert.equal(records.length, acknowledged);
+  await journal.append(entry('goes on'));
+  await journal.close();
+});
+
+test('a journal that cannot be written refuses, and goes on once it can', async (t) => {
+  const dir = await directory(t);
+  const path = join(dir, '000000000000001.jsonl');
+  const { journal } = await open(dir);
+  await symlink('/dev/full', path);
+  await assert.rejects(journal.append(entry('first')), { code: 'unavailable', message: /ENOSPC/ });
+  assert.equal(journal.head.sequence, 0);
+  await unlink(path);
+  await journal.append(entry('second'));
   await journal.close();
   const { records } = await open(dir);
   assert.deepEqual(
     records.map(({ subject }) => subject),
-    ['first', 'third'],
+    ['second'],
   );
 });
 

@@ -1,4 +1,4 @@
-import { type FileHandle, open, readdir, readFile, unlink } from 'node:fs/promises';
+import { constants, type FileHandle, open, readdir, readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { IsthmusError, messageOf } from '../../model/error.ts';
@@ -184,7 +184,7 @@ export class ClusterJournal {
   }
 
   async #reopen(): Promise<FileHandle> {
-    const file = await open(this.#path(this.#segments.at(-1) ?? 1), 'r+');
+    const file = await open(this.#path(this.#segments.at(-1) ?? 1), constants.O_RDWR | constants.O_CREAT, 0o600);
     await file.truncate(this.#size);
     return file;
   }
