@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { targetOrder } from '../../src/gateway/balance/order.ts';
+import { TargetOrder } from '../../src/gateway/balance/order.ts';
 import { type HealthChange, ServiceBook } from '../../src/gateway/balance/service-book.ts';
 import type { ServiceEntry } from '../../src/gateway/balance/service-entry.ts';
 import { type ClusterName, parseClusterName, parseServiceKey } from '../../src/model/names.ts';
@@ -16,7 +16,20 @@ function target(cluster: ClusterName, tier = 0, capacity = 1): Target {
   return { cluster, tier, capacity, health: 1, ports: [80], stale: false };
 }
 
-describe('targetOrder', () => {
+describe('TargetOrder', () => {
+  function targetOrder(
+    targets: readonly Target[],
+    result: { readonly shares: ReadonlyMap<ClusterName, number>; readonly barred: ReadonlySet<ClusterName> },
+    random: number,
+  ): Target[] {
+    const order = new TargetOrder(targets, result);
+    const first = order.draw(random);
+    assert.equal(order.at(first, order.size), undefined);
+    return Array.from({ length: order.size }, (_, index) => order.at(first, index)).filter(
+      (each) => each !== undefined,
+    );
+  }
+
   const barred: ReadonlySet<ClusterName> = new Set();
 
   it('leaves out what an operator has taken out, even when nothing else is there', () => {

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { type ClusterName, parseClusterName, parseServiceKey } from '../../src/model/names.ts';
 import type { ServiceRoute, Target } from '../../src/model/route.ts';
 import type { ServiceFacts, SharesState, TargetFacts } from '../../src/model/shares.ts';
-import { targetOrder } from '../../src/gateway/balance/order.ts';
+import { TargetOrder } from '../../src/gateway/balance/order.ts';
 import { drainLeft } from '../../src/policy/drain.ts';
 import { step, stepAt } from '../../src/policy/shares.ts';
 
@@ -352,10 +352,11 @@ suite('balance against the stated shares', () => {
       seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
       return seed / 2 ** 32;
     };
+    const order = new TargetOrder(targets, result);
     const counts = new Map<ClusterName, number>();
     const draws = 10_000;
     for (let index = 0; index < draws; index += 1) {
-      const [first] = targetOrder(targets, result, random());
+      const first = order.at(order.draw(random()), 0);
       if (first) counts.set(first.cluster, (counts.get(first.cluster) ?? 0) + 1);
     }
     let chiSquare = 0;

@@ -19,6 +19,7 @@ import {
 } from '../health/ejection.ts';
 import { factsOf, sameFacts } from '../health/facts.ts';
 import { isOutlier, type Tally } from '../health/success-rate.ts';
+import { TargetOrder } from './order.ts';
 import { type EndpointState, type Judged, ServiceEntry } from './service-entry.ts';
 
 /** Something went out of use or came back, for the log. */
@@ -252,6 +253,7 @@ export class ServiceBook {
     entry.stale = false;
     entry.facts = facts;
     const { shares } = (entry.result = this.#options.step(entry.route, facts, entry.result.state, now));
+    entry.order = new TargetOrder(entry.route.targets, entry.result);
     const before = entry.standing;
     entry.standing = standingOf(entry.route, (cluster) => shares.get(cluster) ?? 0);
     if (entry.standing === 'Failover' && before !== 'Failover') this.#options.onFailover?.(entry.route.key);

@@ -15,6 +15,7 @@ import { strategyOf } from './choice/of-algorithm.ts';
 import { PeakEwma } from './choice/peak-ewma.ts';
 import type { Choice, Choosable, Strategy } from './choice/strategy.ts';
 import { Circuit } from './circuit.ts';
+import { TargetOrder } from './order.ts';
 import { RemoteLoad } from './remote-load.ts';
 
 /** Anything that is judged by what its connections come to. */
@@ -62,6 +63,8 @@ export class ServiceEntry {
     panic: false,
     changesAt: undefined,
   };
+  /** By the latest shares. */
+  order: TargetOrder = new TargetOrder([], this.result);
   standing: ServiceStanding = 'Active';
   facts: ServiceFacts = new Map();
   /** The facts or the route may have changed since the last step. */

@@ -1,6 +1,5 @@
 import type { ConnectRequest } from '../../wire/connect.ts';
 import { hash32 } from '../balance/choice/hash.ts';
-import { targetOrder } from '../balance/order.ts';
 import type { Candidate } from '../balance/race.ts';
 import type { EndpointState, ServiceEntry } from '../balance/service-entry.ts';
 import { type DialContext, type Dialled, localCandidate, remoteCandidate } from './dial.ts';
@@ -40,7 +39,11 @@ export function outboundCandidates(
   const { port, request } = wanted;
   const first: Candidate<Dialled>[] = [];
   const last: Candidate<Dialled>[] = [];
-  for (const target of targetOrder(entry.route.targets, entry.result, drawn(context, entry, wanted.source))) {
+  const { order } = entry;
+  const drawnFirst = order.draw(drawn(context, entry, wanted.source));
+  for (let index = 0; index < order.size; index += 1) {
+    const target = order.at(drawnFirst, index);
+    if (!target) break;
     if (target.cluster === context.self) {
       first.push(...endpointCandidates(context, entry, { ...wanted, up: true }));
       last.push(...endpointCandidates(context, entry, { ...wanted, up: false }));
