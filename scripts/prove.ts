@@ -15,7 +15,7 @@ const [name = ''] = positionals;
 const file = new URL(`prove-${name}.ts`, import.meta.url);
 
 function usage(message: string): never {
-  process.stderr.write(`${message}\nUsage: npm run prove -- <gateway|federation> [--only proof,proof]\n`);
+  process.stderr.write(`${message}\nUsage: npm run prove -- <gateway|federation|trust> [--only proof,proof]\n`);
   process.exit(2);
 }
 
