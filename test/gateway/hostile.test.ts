@@ -96,9 +96,17 @@ describe('a hostile peer', () => {
     await once(fresh, 'close');
   }
 
+  async function metrics(): Promise<string> {
+    return (await fetch(`http://127.0.0.1:${east.gateway.metricsPort}/metrics`)).text();
+  }
+
+  async function metric(name: string): Promise<number> {
+    const line = (await metrics()).split('\n').find((one) => one.startsWith(`${name} `));
+    return Number(line?.slice(name.length));
+  }
+
   async function refusals(): Promise<ReadonlyMap<string, number>> {
-    const page = await (await fetch(`http://127.0.0.1:${east.gateway.metricsPort}/metrics`)).text();
-    const lines = page.matchAll(/^isthmus_refusals_total\{reason="([^"]+)"\} (\d+)$/gm);
+    const lines = (await metrics()).matchAll(/^isthmus_refusals_total\{reason="([^"]+)"\} (\d+)$/gm);
     return new Map([...lines].map(([, reason = '', count]) => [reason, Number(count)]));
   }
 
@@ -452,7 +460,7 @@ describe('a hostile peer', () => {
     const answered = (stream: number): boolean =>
       peer.frames().some((one) => one.type === frameType.headers && one.stream === stream);
     await until('all to be answered', () => answered(599));
-    await sleep(200);
+    while ((await metric('isthmus_limit_used{limit="receiveBudgetBytes"}')) < 32 << 20) await sleep(100);
     peer.send(connectFrame(601, web));
     await until('a further stream of the same session to be answered', () => answered(601));
     assert.equal(goawayCode(peer.frames()), undefined, 'the session goes on');
