@@ -20,7 +20,7 @@ suite('isthmus as a process', () => {
   test('--help, of everything and of each verb, has examples and exits 0 with nothing on stderr', async () => {
     const verbs = ['', 'authority', 'authority init', 'agent', 'gateway', 'join', 'token issue', 'demo', 'demo fail'];
     verbs.push('demo restore', 'demo status', 'status', 'clusters', 'links', 'services', 'gateways', 'explain');
-    verbs.push('config check', 'config view');
+    verbs.push('config check', 'config view', 'hub acl', 'hub check', 'hub accept', 'leave', 'events');
     await each(verbs, async (verb) => {
       const { status, stdout, stderr } = await run([...verb.split(' ').filter(Boolean), '--help']);
       assert.equal(status, 0, verb);
@@ -92,6 +92,14 @@ suite('isthmus as a process', () => {
     ['demo --ports 80', /must be a port from 1024/],
     ['config check', /-f, --config <file>' not specified/],
     ['config check -f nowhere.yaml', /Cannot read configuration nowhere.yaml: there is no such file/],
+    ['hub acl', /missing required argument 'cluster'/],
+    ['hub acl East', /A cluster name must be/],
+    ['hub acl a b --password-file p', /the password of one user/],
+    ['hub check', /needs -f <file of an agent or authority>, or --url/],
+    ['hub check --url http://h', /A hub URL must be redis/],
+    ['hub check --url redis://h -f a.yaml', /cannot be used with/],
+    ['leave', /add --yes/],
+    ['leave --yes --grace never', /must be a duration such as '500ms'/],
     ['agent -f nowhere.yaml', /Cannot read configuration nowhere.yaml/],
   ];
   test('wrong usage exits 2, with the reason on stderr and nothing on stdout', async () => {

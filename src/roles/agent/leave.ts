@@ -9,7 +9,7 @@ import type { RunningAgent } from './running.ts';
 
 const defaultGraceMs = 10_000;
 /** For the hub to take what is written. */
-const tellMs = 5000;
+const tellMs = 3000;
 
 /**
  * Withdraws what this cluster exports, declared, lets its gateways go on for the grace, then says good-bye. What is told
