@@ -155,8 +155,13 @@ export function nextExpiry(holdings: Holdings): number | undefined {
   return first;
 }
 
+/** Only a memory: a record that is wished again and again, as the same object, is encoded once. */
+const encoded = new WeakMap<ClusterRecord, Uint8Array>();
+
 function hold(record: ClusterRecord): Holding {
-  return { record, bytes: encodeRecord(record) };
+  const bytes = encoded.get(record) ?? encodeRecord(record);
+  encoded.set(record, bytes);
+  return { record, bytes };
 }
 
 /** An export keeps the age under which it is known: merging prefers the oldest (KEP-1645). */
