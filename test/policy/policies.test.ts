@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import fc from 'fast-check';
 import { parseReplicaName } from '../../src/model/names.ts';
 import type { DrainRecord } from '../../src/model/record.ts';
 import type { ServiceRoute } from '../../src/model/route.ts';
@@ -243,5 +244,50 @@ suite('drains', () => {
       ['gw-1'],
     );
     assert.equal(table.clusters.get(south)?.gateways.length, 2);
+  });
+});
+
+suite('compile, incrementally', () => {
+  const spec = fc.constantFrom<object>(
+    {},
+    { failover: { hold: '5s' } },
+    { placement: { require: { compliance: 'pci' } } },
+    { locality: { tiers: [{ match: { region: 'same' } }], fallback: 'none' } },
+    {
+      locality: {
+        preferLocal: false,
+        tiers: [{ match: { labels: { compliance: 'pci' } }, weights: { south: 3, west: 1 } }],
+      },
+    },
+  );
+  const edit = fc.record({
+    policies: fc
+      .array(spec, { maxLength: 2 })
+      .map((specs) => new PolicySet(specs.map((each, index) => published(policy('TrafficPolicy', each, `p${index}`))))),
+    drained: fc.subarray([east, south, west]),
+    region: fc.constantFrom('eu', 'us'),
+    ready: fc.nat(2),
+  });
+
+  test('whatever changes of policies, drains, labels and endpoints, the result is that of a full compile', () => {
+    fc.assert(
+      fc.property(fc.array(edit, { minLength: 1, maxLength: 6 }), (edits) => {
+        let table: ReturnType<typeof compile> | undefined;
+        for (const { policies, drained, region, ready } of edits) {
+          const of = members.map((member) =>
+            member.name === west ? { ...member, ready, labels: { ...member.labels, region } } : member,
+          );
+          const drains = resolveDrains(
+            drained.map((cluster) => drain(east, { target: { cluster } })),
+            { mayOperate: () => true, now: 0, before: noDrains },
+          );
+          const input = inputOf(west, of, { policies, drains });
+          table = compile(input, table);
+          const full = compile(input);
+          assert.deepEqual([...table.services], [...full.services]);
+          assert.deepEqual([...table.clusters], [...full.clusters]);
+        }
+      }),
+    );
   });
 });
