@@ -1,6 +1,6 @@
 // Draws a CPU profile of Node (`--cpu-prof`) as a flame graph that any browser shows.
 //
-//   node scripts/flame.ts <profile.cpuprofile> <title> > flame.svg
+//   node scripts/flame.ts <profile.cpuprofile> <title> [milliseconds of the start to leave out] > flame.svg
 import { readFileSync } from 'node:fs';
 
 interface ProfileNode {
@@ -27,17 +27,20 @@ const width = 1200;
 const rowHeight = 17;
 const charWidth = 6.6;
 /** Narrower frames are left out; the picture stays small. */
-const narrowest = 1.5;
+const narrowest = 2.5;
 
-const [file, title = 'CPU'] = process.argv.slice(2);
+const [file, title = 'CPU', skipMs = '0'] = process.argv.slice(2);
 if (file === undefined) {
-  process.stderr.write('Usage: node scripts/flame.ts <profile.cpuprofile> <title>\n');
+  process.stderr.write('Usage: node scripts/flame.ts <profile.cpuprofile> <title> [skip ms]\n');
   process.exit(2);
 }
 const profile = JSON.parse(readFileSync(file, 'utf8')) as Profile;
 const byId = new Map(profile.nodes.map((node) => [node.id, node]));
 const self = new Map<number, number>();
+let elapsedUs = 0;
 for (const [index, id] of profile.samples.entries()) {
+  elapsedUs += profile.timeDeltas[index] ?? 0;
+  if (elapsedUs < Number(skipMs) * 1000) continue;
   self.set(id, (self.get(id) ?? 0) + (profile.timeDeltas[index] ?? 0));
 }
 
