@@ -32,7 +32,7 @@ export function effectivePolicy(key: ServiceKey, input: CompileInput): Effective
 }
 
 /** Every exporter of a service with its seat, those included that policies keep out. For explaining a route. */
-export function candidatesFor(key: ServiceKey, input: CompileInput): readonly Candidate[] {
+function candidatesFor(key: ServiceKey, input: CompileInput): readonly Candidate[] {
   const { view } = input;
   return candidatesOf({
     view,

@@ -62,7 +62,7 @@ export interface PublishedPolicy {
 }
 
 /** `TrafficPolicy shop/web`, `FederationPolicy default`. */
-export function describeName({ kind, namespace, name }: PolicyName): string {
+function describeName({ kind, namespace, name }: PolicyName): string {
   return `${kind} ${namespace === undefined ? '' : `${namespace}/`}${name}`;
 }
 

@@ -23,7 +23,7 @@ type LocalityFields = Pick<
 type Clusters = ReadonlyMap<ClusterName, Pick<ClusterView, 'labels'>>;
 
 /** A cluster's region, as the authority admitted it. */
-export function regionOf(labels: Readonly<Record<string, string>>): string | undefined {
+function regionOf(labels: Readonly<Record<string, string>>): string | undefined {
   return labels['topology.kubernetes.io/region'] ?? labels['region'];
 }
 

@@ -89,7 +89,7 @@ function moved(before: ReadonlyMap<ClusterName, number>, now: ReadonlyMap<Cluste
 }
 
 /** `east 60%, west 40%`, largest first. */
-export function describeShares(shares: ReadonlyMap<ClusterName, number>): string {
+function describeShares(shares: ReadonlyMap<ClusterName, number>): string {
   const parts = [...shares].filter(([, share]) => share > 0).sort(([, a], [, b]) => b - a);
   return parts.length === 0
     ? 'nowhere'

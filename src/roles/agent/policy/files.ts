@@ -145,7 +145,7 @@ function interpret(path: string, text: string): Interpreted {
 }
 
 /** All policies of a YAML text with any number of documents, and all that is wrong with it. */
-export function readPolicies(text: string): {
+function readPolicies(text: string): {
   readonly policies: readonly Policy[];
   readonly problems: readonly string[];
 } {
