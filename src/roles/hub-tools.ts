@@ -75,7 +75,10 @@ async function optionsOf(question: HubQuestion): Promise<Inspection> {
     }));
   return {
     options: {
-      ...{ url, prefix, clock: systemClock, log: silent },
+      url,
+      prefix,
+      clock: systemClock,
+      log: silent,
       ...(username !== undefined && { username }),
       ...(password !== undefined && { password }),
       ...(ca !== undefined && { ca }),

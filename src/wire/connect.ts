@@ -80,7 +80,7 @@ export type ConnectDecoded =
   | { readonly ok: false; readonly reason: RefusalReason; readonly detail: string };
 
 /** `<service>.<namespace>.svc.clusterset.local:<port>`. */
-export function authorityOf(service: ServiceKey, port: number): string {
+function authorityOf(service: ServiceKey, port: number): string {
   return `${nameOf(service)}.${namespaceOf(service)}${suffix}:${port}`;
 }
 

@@ -34,12 +34,7 @@ import { type VerifiedPeer, verifiedPeer } from './call-identity.ts';
 import type { ScryptCost } from './key-vault.ts';
 import { createSealer } from './sealer.ts';
 
-export {
-  initAuthority,
-  type InitAuthorityOptions,
-  type InitAuthorityResult,
-  type RootOrigin,
-} from './authority-keys.ts';
+export { initAuthority } from './authority-keys.ts';
 
 /** How often the authority looks whether its own identities need renewal. */
 const identityCheckMs = 30_000;

@@ -25,7 +25,7 @@ export async function exportCommand(world: World, { plan, services: file, ...fla
   if (file === undefined && flags.config === undefined) {
     throw new IsthmusError('invalid', 'export --plan needs -f <agent.yaml> or --services <services.yaml>');
   }
-  const services = await world.listServices({ ...(file === undefined ? { config: flags.config ?? '' } : { file }) });
+  const services = await world.listServices(file === undefined ? { config: flags.config ?? '' } : { file });
   let ok = false;
   await answer(world, flags, async (connection) => {
     const preview = await connection.post<ExportPreview>(exportPreviewPath, { services });

@@ -53,8 +53,11 @@ export async function checkHub(world: World, flags: CheckFlags): Promise<number>
   return report.checks.some(({ level }) => level === 'failed') ? exit.failed : exit.ok;
 }
 
-function questionOf({ config, url, output: _, headers: __, ...rest }: CheckFlags): HubQuestion {
-  if (url !== undefined) return { url, ...rest };
+function questionOf({ config, url, ...given }: CheckFlags): HubQuestion {
+  if (url !== undefined) {
+    const { output: _output, headers: _headers, ...rest } = given;
+    return { url, ...rest };
+  }
   if (config !== undefined) return { config };
   throw new IsthmusError('invalid', 'hub check needs -f <file of an agent or authority>, or --url');
 }
