@@ -47,7 +47,7 @@ export interface FederationEvent {
 }
 
 /** Remembered events; the oldest go first. */
-export const maxEvents = 256;
+const maxEvents = 256;
 /** A detail may quote what strangers wrote. */
 const maxDetailLength = 500;
 

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { IsthmusError } from '../../../model/error.ts';
+import { IsthmusError, messageOf } from '../../../model/error.ts';
 import type { Clock } from '../../../model/ports/clock.ts';
 import {
   authorityPartition,
@@ -117,6 +117,8 @@ class RedisHub implements Hub {
   readonly #listeners = new Set<(hint: string) => void>();
   #hints: HintSubscription | undefined;
   #inFlight = 0;
+  /** Why there is no connection. */
+  #lost: string | undefined;
   #closed = false;
 
   constructor(connection: ConnectionOptions, keys: HubKeys) {
@@ -134,6 +136,8 @@ class RedisHub implements Hub {
       deltas: readScript(client, deltasScript),
     };
     this.#contact = firstContact(client);
+    client.on('error', (error: unknown) => (this.#lost = messageOf(error)));
+    client.on('ready', () => (this.#lost = undefined));
   }
 
   async commit(partition: Partition, commit: Commit): Promise<CommitResult> {
@@ -312,7 +316,7 @@ class RedisHub implements Hub {
       if (this.#closed) throw new IsthmusError('unavailable', `Cannot ${action}: hub ${this.name} is closed`);
       return await command();
     } catch (thrown) {
-      throw hubError(this.name, action, thrown);
+      throw hubError(this.name, action, thrown, this.#lost);
     } finally {
       this.#inFlight -= 1;
     }
