@@ -71,18 +71,14 @@ class TableServer implements ConfigServer {
     this.#options = options;
     this.gateways = new Watchable<ReadonlyMap<ReplicaName, ConnectedGateway>>(new Map());
     this.handlers = { Connect: (call: GatewayCall) => this.#connect(call) };
-    this.#encode();
     this.#ends = [
-      options.tables.subscribe(() => {
-        this.#encode();
-        this.#advance();
-      }),
+      options.tables.subscribe(() => this.#advance()),
       options.trustUpdate.subscribe(() => this.#advance()),
     ];
   }
 
   digest(): string {
-    return this.#encoded?.digest ?? '';
+    return this.#table()?.digest ?? '';
   }
 
   async close(): Promise<void> {
@@ -91,9 +87,11 @@ class TableServer implements ConfigServer {
     for (const { stream } of this.#connections.values()) stream.end();
   }
 
-  #encode(): void {
+  /** Encodes what changed since somebody last asked: a table that no gateway is ready for costs nothing. */
+  #table(): EncodedTable | undefined {
     const table = this.#options.tables.current;
     this.#encoded = table && encodeTable(table, this.#encoded);
+    return this.#encoded;
   }
 
   #advance(): void {
@@ -112,7 +110,7 @@ class TableServer implements ConfigServer {
     const stream: GatewayStream = new GatewayStream({
       call,
       instance,
-      table: () => this.#encoded,
+      table: () => this.#table(),
       trust: () => this.#options.trustUpdate.current,
       onChange: () => this.#show(),
       onEnd: () => {

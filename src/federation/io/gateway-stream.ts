@@ -19,7 +19,7 @@ export type GatewayCall = ServerDuplexStream<GatewayMessage, object>;
 export interface GatewayStreamOptions {
   readonly call: GatewayCall;
   readonly instance: ReplicaName;
-  /** Undefined while the agent has no table yet. */
+  /** The present table; undefined while the agent has none. Asked for only when it can be sent: encoding is work. */
   readonly table: () => EncodedTable | undefined;
   readonly trust: () => TrustUpdate | undefined;
   /** The gateway said hello, acknowledged or reported. */
@@ -94,8 +94,9 @@ export class GatewayStream {
   advance(): void {
     if (this.#over || !this.#advert) return;
     this.#sendTrust();
+    if (!this.#follows || this.#sent) return;
     const table = this.#options.table();
-    if (!this.#follows || !table || this.#sent || (this.#held && this.#held.digest === table.digest)) return;
+    if (!table || this.#held?.digest === table.digest) return;
     this.#send(this.#held, table);
   }
 
@@ -159,10 +160,10 @@ export class GatewayStream {
     this.#sent = undefined;
     this.#held = undefined;
     this.#unwritten = [];
-    const table = this.#options.table();
     this.#sendTrust();
+    const table = this.#follows ? this.#options.table() : undefined;
     // An empty step tells a gateway that came back with the right table that it is the right one.
-    if (table && this.#follows) this.#send(table.digest === this.#ackedDigest ? table : undefined, table);
+    if (table) this.#send(table.digest === this.#ackedDigest ? table : undefined, table);
   }
 
   #ack({ digest, error }: NonNullable<GatewayMessage['ack']>): void {

@@ -5,6 +5,7 @@ import type { AgentFacts } from './facts.ts';
 /** All members that the roster lists, whatever their state. */
 export function clusterRows(facts: AgentFacts): readonly ClusterRow[] {
   const links = ownLinks(facts);
+  const exported = exportsOf(facts);
   return [...(facts.roster?.clusters.values() ?? [])]
     .sort((a, b) => (a.cluster < b.cluster ? -1 : 1))
     .map((entry) => {
@@ -20,12 +21,21 @@ export function clusterRows(facts: AgentFacts): readonly ClusterRow[] {
         ...(!self && known?.heardAt !== undefined && { heardAgoMs: Math.max(0, facts.now - known.heardAt) }),
         trustDomain: entry.trustDomain,
         ...(known && { epoch: known.epoch, revision: known.revision }),
-        services: [...facts.view.services.values()].filter((s) => s.exports.has(entry.cluster)).length,
+        services: exported.get(entry.cluster) ?? 0,
         gateways: known?.gateways.length ?? 0,
         ...(toIt.length > 0 && { reachable: toIt.some((link) => link.up) }),
         ...(down?.reason !== undefined && { message: down.reason }),
       };
     });
+}
+
+/** How many services each cluster exports. */
+function exportsOf({ view }: AgentFacts): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { exports } of view.services.values()) {
+    for (const cluster of exports.keys()) counts.set(cluster, (counts.get(cluster) ?? 0) + 1);
+  }
+  return counts;
 }
 
 function ownLinks(facts: AgentFacts): LinkReport[] {
