@@ -151,8 +151,10 @@ const failover: z.ZodType<FailoverPlan> = section({
   healthyThreshold: share.default(0.7),
   hold: duration(0, day).default(30_000),
   returnOver: duration(0, day).default(60_000),
-}).transform(({ healthyThreshold, hold, returnOver }) => ({
-  healthyThreshold,
+  panicThreshold: z.exactOptional(share),
+  spillAt: z.exactOptional(share),
+}).transform(({ hold, returnOver, ...shares }) => ({
+  ...shares,
   holdMs: hold,
   returnOverMs: returnOver,
 }));

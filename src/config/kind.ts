@@ -26,7 +26,7 @@ const parsers: { readonly [Kind in ConfigKind]: Parse<Kind> } = {
 /** Keys that only one role's file has. */
 const telling: readonly (readonly [ConfigKind, readonly string[]])[] = [
   ['authority', ['federationDomain', 'passphraseFile']],
-  ['agent', ['cluster', 'services', 'authority', 'importPorts', 'policy', 'timings']],
+  ['agent', ['cluster', 'services', 'authority', 'importPorts', 'policy', 'policies', 'timings']],
   ['gateway', ['agent', 'limits']],
 ];
 

@@ -51,3 +51,18 @@ export function keptOut(key: ServiceKey, input: CompileInput): ReadonlyMap<Clust
     ),
   );
 }
+
+/** Services for which a policy moves traffic by load, and some exporter does not say what it is rated for. */
+export function unratedSpills(input: CompileInput): readonly ServiceKey[] {
+  const { policies = PolicySet.empty, view } = input;
+  const found: ServiceKey[] = [];
+  for (const [key, { exports }] of view.services) {
+    if (policies.stated(key).fields['failover.spillAt'] === undefined) continue;
+    for (const record of exports.values()) {
+      if (record.capacity?.concurrent !== undefined) continue;
+      found.push(key);
+      break;
+    }
+  }
+  return found;
+}

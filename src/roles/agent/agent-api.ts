@@ -8,6 +8,7 @@ import type { BundleReport } from '../../model/trust-report.ts';
 import type { Freshness } from '../../model/view.ts';
 import { formatHostPort } from '../../model/address.ts';
 import { trustDomainOf } from '../../model/identity.ts';
+import { unratedSpills } from '../../policy/plan.ts';
 import { bundleDetail, bundleRow } from '../../trust/bundle/describe.ts';
 import type { BundleStore } from '../../trust/io/bundle-store.ts';
 import { version } from '../version.ts';
@@ -116,7 +117,10 @@ function required({ running, waitingFor: waits }: AgentApiContext): RunningAgent
 
 function eventRows(events: readonly FederationEvent[], now: number): readonly EventRow[] {
   return events.map(({ cluster, kind, detail, count, firstAt, at }) => ({
-    ...{ cluster, kind, detail, count },
+    cluster,
+    kind,
+    detail,
+    count,
     firstAgoMs: Math.max(0, now - firstAt),
     agoMs: Math.max(0, now - at),
   }));
@@ -283,6 +287,10 @@ function warnings(agent: RunningAgent | undefined, authority: AgentStatus['autho
   if (renewalProblem !== undefined) found.push(`the intermediate could not be renewed: ${renewalProblem}`);
   for (const [cluster, { problem }] of agent.reader.partitions.current) {
     if (problem !== undefined) found.push(`${cluster}: ${problem}`);
+  }
+  const unrated = agent.mesh.input ? unratedSpills(agent.mesh.input) : [];
+  if (unrated.length > 0) {
+    found.push(`failover.spillAt is inactive for some clusters of ${someOf(new Set(unrated))}: no capacity.concurrent`);
   }
   found.push(...agent.desk.problems, ...agent.policyFiles.problems.map((problem) => `policy file: ${problem}`));
   found.push(...exportWarnings(agent.mesh.view.current, agent.ca.cluster));
