@@ -1,6 +1,6 @@
 import { IsthmusError } from '../../model/error.ts';
 import * as der from './der.ts';
-import { readAlgorithm, readPublicKey, verifySignature } from './signature.ts';
+import { curveOf, readAlgorithm, readPublicKey, verifySignature } from './signature.ts';
 
 /** The part of a PKCS#10 request to be signed: the key and nothing else, for nothing else would be used. */
 export function encodeCsrInfo(spki: Uint8Array): Uint8Array {
@@ -33,8 +33,12 @@ export function parseCsr(bytes: Uint8Array): Csr {
   if (!verifySignature(key, parts.algorithm, { bytes: parts.info, signature: parts.signature })) {
     throw new IsthmusError('invalid', 'A certificate request is refused: it does not prove possession of its key');
   }
-  const curve = key.asymmetricKeyDetails?.namedCurve;
-  return { spki: parts.spki, keyType: curve === undefined ? 'rsa' : curve === 'prime256v1' ? 'p256' : 'p384' };
+  const curve = curveOf(parts.spki);
+  if (curve === undefined && key.asymmetricKeyType === 'ec') {
+    // Another spelling of the same key would have another key id.
+    throw new IsthmusError('invalid', 'A certificate request is refused: the point of its key is compressed');
+  }
+  return { spki: parts.spki, keyType: curve ?? 'rsa' };
 }
 
 interface RequestParts {

@@ -41,12 +41,33 @@ export function readAlgorithm(what: string, value: Asn1 | undefined): string {
   return der.readOid(what, items[0]);
 }
 
+interface EcPrefixes {
+  readonly p256: Buffer;
+  readonly p384: Buffer;
+}
+
+/** A SubjectPublicKeyInfo of an elliptic curve up to its point: the same bytes for every key (RFC 5480 §2). */
+const ecPrefixes: EcPrefixes = {
+  p256: Buffer.from('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 'hex'),
+  p384: Buffer.from('3076301006072a8648ce3d020106052b8104002203620004', 'hex'),
+};
+
+/** The curve of a key with an uncompressed point; undefined for every other key. */
+export function curveOf(spki: Uint8Array): keyof EcPrefixes | undefined {
+  const begins = (prefix: Buffer): boolean => prefix.equals(spki.subarray(0, prefix.length));
+  return begins(ecPrefixes.p256) ? 'p256' : begins(ecPrefixes.p384) ? 'p384' : undefined;
+}
+
+/** Types of the keys that were read here: asking a key itself costs as much as a good part of a signature. */
+const keyTypes = new WeakMap<KeyObject, Algorithm['keyType']>();
+
 /** Whether `signature` by `algorithm` (dotted OID) over `bytes` is of `key`. Never throws. */
 export function verifySignature(key: KeyObject, algorithm: string, signed: Signed): boolean {
   const known = Object.hasOwn(algorithms, algorithm) ? algorithms[algorithm] : undefined;
-  if (!known || key.asymmetricKeyType !== known.keyType) return false;
+  if (!known || (keyTypes.get(key) ?? key.asymmetricKeyType) !== known.keyType) return false;
   try {
-    return verify(known.hash, signed.bytes, { key, dsaEncoding: 'der' }, signed.signature);
+    // The key itself, not in an object with options: that costs a fifth of a verification more. ECDSA is DER by default.
+    return verify(known.hash, signed.bytes, key, signed.signature);
   } catch {
     // OpenSSL throws for a signature that is not even well-formed.
     return false;
@@ -66,9 +87,13 @@ export function readPublicKey(spki: Uint8Array): KeyObject {
   let key: KeyObject;
   try {
     // OpenSSL checks that a point is on its curve.
-    key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
+    key = createPublicKey(curveOf(spki) ? pemOf(spki) : { key: Buffer.from(spki), format: 'der', type: 'spki' });
   } catch (cause) {
     throw new IsthmusError('invalid', 'A public key does not decode', { cause });
+  }
+  if (curveOf(spki) !== undefined) {
+    keyTypes.set(key, 'ec');
+    return key;
   }
   const { namedCurve, modulusLength, publicExponent } = key.asymmetricKeyDetails ?? {};
   if (key.asymmetricKeyType === 'ec' && (namedCurve === 'prime256v1' || namedCurve === 'secp384r1')) return key;
@@ -77,6 +102,11 @@ export function readPublicKey(spki: Uint8Array): KeyObject {
   }
   const what = `${key.asymmetricKeyType ?? 'unknown'} ${namedCurve ?? modulusLength ?? ''}`.trim();
   throw new IsthmusError('invalid', `A key must be P-256, P-384 or RSA 2048 to 4096 with e=65537: it is ${what}`);
+}
+
+/** PEM on one line, which OpenSSL reads for a key this short; Node takes text at half the cost of an object. */
+function pemOf(spki: Uint8Array): string {
+  return `-----BEGIN PUBLIC KEY-----\n${Buffer.from(spki).toString('base64')}\n-----END PUBLIC KEY-----\n`;
 }
 
 /** A public key as a JWK (RFC 7518 §6.2, §6.3). @throws IsthmusError `invalid` for a key that is unfit */

@@ -1,3 +1,4 @@
+import type * as FsPromises from 'node:fs/promises';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 
@@ -35,7 +36,7 @@ Object.defineProperty(sqlite.StatementSync.prototype, 'run', {
 syncBuiltinESMExports();
 
 /** Writes of files are counted in the threads that have no database, by the names that `files.ts` uses. */
-const fs = createRequire(import.meta.url)('node:fs/promises') as typeof import('node:fs/promises');
+const fs = createRequire(import.meta.url)('node:fs/promises') as typeof FsPromises;
 const { open, rename, rm } = fs;
 Object.assign(fs, {
   open: async (...given: Parameters<typeof open>) => {
