@@ -50,7 +50,7 @@ suite('loadConfig', () => {
       const lines = error.message.split('\n');
       assert.deepEqual(
         lines.map((line) => line.slice(path.length + 1, path.length + 2)),
-        ['1', '1', '2', '3'],
+        ['1', '2', '3'],
       );
       return true;
     });

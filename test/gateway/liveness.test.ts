@@ -35,6 +35,12 @@ describe('Liveness', () => {
     assert.equal(play({}, 5000).diedAt, 750);
   });
 
+  it('declares a peer dead that goes on sending and never answers', () => {
+    const { diedAt } = play({ bytes: (now) => now + 1 }, 60_000);
+    assert.ok(diedAt !== undefined && diedAt >= 30_000 && diedAt < 31_000, `died at ${diedAt}`);
+    assert.equal(play({ bytes: (now) => now + 1, pongAfterMs: 20_000 }, 60_000).diedAt, undefined);
+  });
+
   it('counts from the last sign of life, and gives every ping time to be answered', () => {
     const frozenAfter = (pongAt: number): number | undefined => {
       const liveness = new Liveness(rules, 0);

@@ -28,7 +28,7 @@ export function signerOf(keyPem: string): Signer {
   const algorithm: SignatureAlgorithm =
     namedCurve === undefined ? 'rsaSha256' : namedCurve === 'secp384r1' ? 'ecdsaSha384' : 'ecdsaSha256';
   const hash = algorithm === 'ecdsaSha384' ? 'sha384' : 'sha256';
-  return { spki, keyId: keyIdOf(spki), algorithm, sign: (bytes) => sign(hash, bytes, { key, dsaEncoding: 'der' }) };
+  return { spki, keyId: keyIdOf(spki), algorithm, sign: (bytes) => sign(hash, bytes, key) };
 }
 
 /** 126 random bits, positive, always 16 bytes: a fixed length tells nothing and never needs padding. */
