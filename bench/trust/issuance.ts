@@ -14,11 +14,11 @@ import { createCsr, generateKeyPem, signerOf } from '../../src/trust/io/keys.ts'
 import { decodeJoinToken } from '../../src/wire/join-token.ts';
 
 /** Requests that are under way at any moment. */
-const inFlight = 128;
+const inFlight = 64;
 /** A federation of this size renews; each replica has room for so many intermediates. */
 const clusters = 500;
 const replicas = 4;
-const perReplica = 4;
+const perReplica = 7;
 const federationDomain = parseTrustDomain('mesh.example');
 /** More than is measured: what is refused would be fast. */
 const generous = { perSecond: 1_000_000, burst: 1_000_000 };

@@ -140,6 +140,18 @@ export class AuthorityBook {
     return Math.max((this.#roster?.sequence ?? 0) + 1, this.#rosterFloor);
   }
 
+  /** Wall clock in ms at which time alone changes the roster next, after `now`; `Infinity`: never. */
+  changesAt(now: number): number {
+    let next = Number.POSITIVE_INFINITY;
+    const note = (at: number): void => {
+      if (at > now && at < next) next = at;
+    };
+    for (const held of this.#intermediates.values()) for (const { notAfter } of held.values()) note(notAfter);
+    for (const { until } of this.#denied.values()) note(until);
+    for (const { state, leftAt = 0 } of this.#members.values()) if (state === 'left') note(leftAt + leaveGraceMs);
+    return next;
+  }
+
   /** Why there is no room for this member in the roster; undefined: there is. */
   roomProblem(member: Member): string | undefined {
     if (this.#members.has(member.cluster)) return undefined;

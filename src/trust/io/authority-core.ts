@@ -19,6 +19,7 @@ import { profiles } from '../x509/profiles.ts';
 import { fingerprintOf, readCertificate } from '../x509/read.ts';
 import type { AuthorityLedger, Ruling } from './authority-ledger.ts';
 import { type Issuer, issue } from './issuer.ts';
+import { RequestSlices } from './request-slices.ts';
 
 /** Longest life of a join token in ms, and the default. */
 const maxTokenTtlMs = 15 * 60_000;
@@ -121,6 +122,7 @@ export class AuthorityCore {
   readonly #limiter: RequestLimiter;
   readonly #gate: CsrGate;
   readonly #denials: DenialBudget;
+  readonly #slices: RequestSlices;
   readonly #rootSha256: string;
 
   constructor(options: AuthorityCoreOptions) {
@@ -131,6 +133,7 @@ export class AuthorityCore {
     this.#rootSha256 = fingerprintOf(anchor);
     this.#limiter = new RequestLimiter(limits, clock.monotonic());
     this.#denials = new DenialBudget(clock.monotonic());
+    this.#slices = new RequestSlices(clock);
     this.#gate = new CsrGate({
       limiter: this.#limiter,
       keyTypes: ['p256'],
@@ -198,6 +201,7 @@ export class AuthorityCore {
     const { from } = command;
     return this.#answer({ kind: 'stranger', who: from, subject: command.cluster.slice(0, 63) }, async () => {
       this.#arrive(command.csr, from);
+      await this.#slices.turn('join');
       const cluster = parseClusterName(command.cluster);
       const replica = parseReplicaName(command.replica);
       const token = this.#book.token(sha256(command.secret));
@@ -262,6 +266,7 @@ export class AuthorityCore {
   renew({ id, cluster, csr, from }: RenewCommand): Promise<IssueAnswer> {
     return this.#answer({ kind: 'member', who: id, subject: cluster ?? id }, async () => {
       this.#arrive(csr, from);
+      await this.#slices.turn('renewal');
       const caller = roleOf(id);
       if (caller?.role !== 'agent' || cluster === undefined) {
         throw new IsthmusError('denied', `Only an agent gets an intermediate: the caller is ${id}`);

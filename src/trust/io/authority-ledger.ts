@@ -77,6 +77,8 @@ export class AuthorityLedger {
   #lost: string | undefined;
   #publication: Publication | undefined;
   #publishedAt = Number.NEGATIVE_INFINITY;
+  /** Wall clock in ms at which time alone changes the roster. */
+  #staleAt = 0;
   #closed = false;
 
   private constructor(options: AuthorityLedgerOptions, writer: AuthorityWriter, stored: StoredState) {
@@ -240,6 +242,7 @@ export class AuthorityLedger {
     const roster = book.compose(federationDomain, sequence, clock.now());
     const payload = new Uint8Array(encodeRoster(roster));
     this.#publishedAt = clock.monotonic();
+    this.#staleAt = book.changesAt(roster.issuedAt);
     const who = authorityId(federationDomain);
     const detail = `${roster.clusters.size} members, ${roster.deniedKeyIds.length} denied keys`;
     const entry = { who, what: 'publish-roster', subject: `sequence ${sequence}`, detail } as const;
@@ -273,8 +276,13 @@ export class AuthorityLedger {
       if (!this.#book) {
         this.#book = new AuthorityBook(await this.#writer.load(this.#options.clock.now()));
         this.#lost = undefined;
+        this.#staleAt = 0;
       }
-      if (this.clockProblem === undefined && !this.#publication && this.#isStale()) await this.#publish('published');
+      const due = !this.#publication && this.#options.clock.now() >= this.#staleAt;
+      if (due && this.clockProblem === undefined) {
+        if (this.#isStale()) await this.#publish('published');
+        else this.#staleAt = this.book.changesAt(this.#options.clock.now());
+      }
     } catch (thrown) {
       if (!this.#closed) this.#options.log.error({ why: messageOf(thrown) }, 'cannot keep the state in order');
     }
