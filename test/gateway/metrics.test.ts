@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Series } from '../../src/gateway/metrics/series.ts';
 import { limitNames } from '../../src/model/gateway-limits.ts';
 import { type Backend, echo, startBackend } from '../support/backend.ts';
@@ -122,6 +123,25 @@ describe('the metrics listener', () => {
     for (const line of text.split('\n')) {
       assert.match(line, /^(#.*|[a-z_]+(\{([a-z_]+="[^"]*",?)*\})? [-+0-9.e]+(Inf)?)?$/i, line);
     }
+  });
+
+  it('counts the bytes of a connection that goes on, and each once', async () => {
+    const { west, importPort } = await pair();
+    const held = await open(importPort);
+    held.write('abcdef');
+    await once(held, 'data');
+    const bytes = async (): Promise<readonly (number | undefined)[]> => {
+      const { text } = await get(west, '/metrics');
+      return [valueOf(text, 'isthmus_bytes_received_total'), valueOf(text, 'isthmus_bytes_sent_total')];
+    };
+    const deadline = performance.now() + 10_000;
+    while ((await bytes())[1] !== 6 && performance.now() < deadline) await sleep(50);
+    assert.deepEqual(await bytes(), [6, 6], 'while it is open');
+    held.write('gh');
+    await once(held, 'data');
+    held.end();
+    await until('its end', () => west.access.length === 1);
+    assert.deepEqual(await bytes(), [8, 8], 'after its end');
   });
 
   it('shows every limit, its use, and who was turned away by it', async () => {

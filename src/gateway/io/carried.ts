@@ -7,6 +7,7 @@ import type { Outcome } from '../balance/service-book.ts';
 import type { ServiceEntry } from '../balance/service-entry.ts';
 import type { GatewayLimits } from '../limits.ts';
 import type { Dialled } from './dial.ts';
+import type { CarriedBytes } from '../metrics/traffic.ts';
 import { abortEnd, type Splice, type SpliceCause, type SpliceEnd, type SpliceResult, splice } from './splice.ts';
 
 /** A client that was accepted and where it may go. */
@@ -38,6 +39,8 @@ export interface CarriedOptions {
   readonly limits: GatewayLimits;
   readonly clock: Clock;
   readonly accessLog: AccessLog | undefined;
+  /** Told of bytes at each sweep and at the end: a connection may last for days. */
+  readonly onBytes?: (bytes: CarriedBytes) => void;
 }
 
 /** How one connection ended. */
@@ -68,6 +71,10 @@ export class Carried {
   readonly #startTime: number;
   #stopRace: (() => void) | undefined;
   #splice: Splice | undefined;
+  /** Where it goes, once it is connected. */
+  #destination: ClusterName | undefined;
+  #toldReceived = 0;
+  #toldSent = 0;
   #settled = false;
 
   constructor(request: CarryRequest, options: CarriedOptions, owner: Owner) {
@@ -108,6 +115,7 @@ export class Carried {
     const { idleTimeoutMs, lingerMs } = this.#options.limits;
     const wanted = this.#request.entry.connection.idleTimeoutMs;
     this.#splice?.sweep(now, { idleTimeoutMs: wanted ?? idleTimeoutMs, lingerMs });
+    if (this.#splice) this.#tell(this.#splice);
   }
 
   cut(why: 'cut' | 'overload' = 'cut'): void {
@@ -147,10 +155,29 @@ export class Carried {
     this.#settle();
     // Thousands of idle connections need not remember how they were made.
     this.#stopRace = undefined;
+    this.#destination = dialled.cluster;
     this.#request.accept?.();
     this.#splice = splice(this.#request.client, dialled.end, (result) => {
       dialled.release(outcomeOf(result));
       this.#end({ result, flag: flagOf(result), details: detailsOf(result), dialled, attempts, connectedAt });
+    });
+  }
+
+  /** Counts what has come since the last time. */
+  #tell({ bytesFromClient, bytesFromUpstream }: Pick<SpliceResult, 'bytesFromClient' | 'bytesFromUpstream'>): void {
+    const received = bytesFromClient - this.#toldReceived;
+    const sent = bytesFromUpstream - this.#toldSent;
+    if (this.#destination === undefined || received + sent === 0) return;
+    this.#toldReceived = bytesFromClient;
+    this.#toldSent = bytesFromUpstream;
+    const { entry, about } = this.#request;
+    const { onBytes } = this.#options;
+    onBytes?.({
+      direction: about.direction,
+      destination: this.#destination,
+      service: entry.route.key,
+      received,
+      sent,
     });
   }
 
@@ -163,6 +190,7 @@ export class Carried {
 
   #end(ending: Ending): void {
     this.#settle();
+    this.#tell(ending.result);
     this.#request.entry.circuit.ended();
     this.#owner.ended(this);
     this.#options.accessLog?.(this.#entry(ending));

@@ -168,6 +168,7 @@ class RunningGateway implements Gateway {
         this.#metrics.connectionEnded(entry);
         options.accessLog?.(entry);
       },
+      onBytes: (bytes) => this.#metrics.carried(bytes),
     });
     this.#imports = new ImportListeners({
       host: options.listen.importHost,

@@ -26,6 +26,9 @@ export interface SpliceResult {
 
 /** A running splice, as the owner of all of them sees it. */
 export interface Splice {
+  /** So far. */
+  readonly bytesFromClient: number;
+  readonly bytesFromUpstream: number;
   /** Bytes that wait in this process for a receiver. */
   buffered(): number;
   /** Called regularly: cuts what was idle, or lingered after an abort, for too long. */
@@ -172,6 +175,14 @@ class Pair implements Splice {
     if (upstream.closed) this.#ended();
   }
 
+  get bytesFromClient(): number {
+    return this.#up.bytes;
+  }
+
+  get bytesFromUpstream(): number {
+    return this.#down.bytes;
+  }
+
   flowFrom(end: SpliceEnd): Flow {
     return end === this.#client ? this.#up : this.#down;
   }
@@ -232,7 +243,7 @@ class Pair implements Splice {
     this.#open -= 1;
     if (this.#open > 0) return;
     const cause = this.#cause ?? 'complete';
-    this.#done({ cause, bytesFromClient: this.#up.bytes, bytesFromUpstream: this.#down.bytes });
+    this.#done({ cause, bytesFromClient: this.bytesFromClient, bytesFromUpstream: this.bytesFromUpstream });
   }
 }
 

@@ -1,5 +1,5 @@
 import type { AccessLogEntry } from '../access-log.ts';
-import { nameOf, namespaceOf, type ServiceKey } from '../../model/names.ts';
+import { type ClusterName, nameOf, namespaceOf, type ServiceKey } from '../../model/names.ts';
 import type { Refusals } from './refusals.ts';
 import { type MetricSamples, Series } from './series.ts';
 
@@ -14,6 +14,17 @@ const durationBounds = [0.005, 0.025, 0.1, 0.5, 1, 5, 30, 60, 300, 900, 3600];
 const service = ['destination_service', 'destination_service_namespace'] as const;
 /** What stands where nothing is known, as in other meshes' metrics. */
 const unknown = 'unknown';
+
+/** What connections have carried since it was last told. */
+export interface CarriedBytes {
+  readonly direction: AccessLogEntry['direction'];
+  readonly destination: ClusterName;
+  readonly service: ServiceKey;
+  /** From clients. */
+  readonly received: number;
+  /** To clients. */
+  readonly sent: number;
+}
 
 /** Everything that is counted as it happens. Names and labels as in experience.md, "Observability". */
 export class TrafficMetrics implements Refusals {
@@ -32,13 +43,13 @@ export class TrafficMetrics implements Refusals {
   });
   readonly #received = new Series({
     name: 'isthmus_bytes_received_total',
-    help: 'Bytes from clients, of connections that ended.',
+    help: 'Bytes from clients.',
     labels: ['direction', 'destination_cluster', ...service],
     maxSeries: maxServiceSeries,
   });
   readonly #sent = new Series({
     name: 'isthmus_bytes_sent_total',
-    help: 'Bytes to clients, of connections that ended.',
+    help: 'Bytes to clients.',
     labels: ['direction', 'destination_cluster', ...service],
     maxSeries: maxServiceSeries,
   });
@@ -98,12 +109,17 @@ export class TrafficMetrics implements Refusals {
         entry.peer_identity === null ? 'none' : 'mutual_tls',
       ),
     );
-    this.#received.add(this.#received.of(direction, destination, name, namespace), entry.bytes_received);
-    this.#sent.add(this.#sent.of(direction, destination, name, namespace), entry.bytes_sent);
     this.#attempts.add(this.#attempts.of(direction), entry.upstream_request_attempt_count);
     this.#duration.observe(this.#duration.of(direction, destination), entry.duration / 1000);
     if (entry.destination_cluster === null) return;
     this.#connect.observe(this.#connect.of(direction, destination), entry.connect_duration / 1000);
+  }
+
+  /** Bytes of a connection: its entry comes only when it ends. */
+  carried({ direction, destination, service: key, received, sent }: CarriedBytes): void {
+    const [name, namespace] = [nameOf(key), namespaceOf(key)];
+    this.#received.add(this.#received.of(direction, destination, name, namespace), received);
+    this.#sent.add(this.#sent.of(direction, destination, name, namespace), sent);
   }
 
   count(reason: string): void {
