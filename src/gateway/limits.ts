@@ -11,6 +11,8 @@ export type LimitUse = Readonly<
       | 'connections'
       | 'pendingConnects'
       | 'connectionsPerPeer'
+      | 'handshakes'
+      | 'handshakesPerAddress'
       | 'inboundSessions'
       | 'sessionsPerPeer'
       | 'streamsPerSession'

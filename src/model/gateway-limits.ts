@@ -3,9 +3,16 @@ export type LimitName =
   | 'connections'
   | 'connectionsPerPeer'
   | 'pendingConnects'
+  | 'handshakes'
+  | 'handshakesPerAddress'
   | 'inboundSessions'
   | 'sessionsPerPeer'
   | 'streamsPerSession'
+  | 'resetsPerSecond'
+  | 'resetBurst'
+  | 'controlFramesPerSecond'
+  | 'controlFrameBurst'
+  | 'invalidFrames'
   | 'sessionsPerGateway'
   | 'warmGateways'
   | 'waitersPerGateway'
@@ -71,6 +78,20 @@ export const limitSpecs: Readonly<Record<LimitName, LimitSpec>> = {
     about: 'Of these, connections that are still being made.',
     reached: 'As `connections`: at once, nothing waits.',
   },
+  handshakes: {
+    default: 1024,
+    min: 1,
+    max: 100_000,
+    about: 'TCP connections whose peer has not proved yet who it is.',
+    reached: 'The oldest of the address that has most of them is reset: peers prove themselves in a few round trips.',
+  },
+  handshakesPerAddress: {
+    default: 64,
+    min: 1,
+    max: 100_000,
+    about: 'Of these, connections from one address; a cluster behind one address has some ten.',
+    reached: 'The oldest of that address is reset.',
+  },
   inboundSessions: {
     default: 1024,
     min: 1,
@@ -91,6 +112,44 @@ export const limitSpecs: Readonly<Record<LimitName, LimitSpec>> = {
     max: million,
     about: `Connections in one session, as server and as client; the peer's own limit may be lower.`,
     reached: 'Another session is opened; beyond `sessionsPerGateway` the next gateway is tried.',
+  },
+  resetsPerSecond: {
+    default: 1000,
+    min: 1,
+    max: million,
+    about:
+      'Streams a second that the peer of one session gives up before they are answered (CVE-2023-44487). Far above what clients who leave, and attempts that were overtaken, amount to.',
+    reached: 'The session is ended with ENHANCE_YOUR_CALM; counted as `rapid-reset`.',
+  },
+  resetBurst: {
+    default: 10_000,
+    min: 1,
+    max: million,
+    about: 'So many of them at once are still well.',
+    reached: 'As `resetsPerSecond`.',
+  },
+  controlFramesPerSecond: {
+    default: 100,
+    min: 1,
+    max: 100_000,
+    about:
+      'PING and SETTINGS frames a second of the peer of one session. Gateways of ours send four, others some ten to measure the bandwidth.',
+    reached: 'The session is ended with ENHANCE_YOUR_CALM; counted as `control-flood`.',
+  },
+  controlFrameBurst: {
+    default: 500,
+    min: 1,
+    // The library gives up at a thousand answers that it could not send, without a word to the peer.
+    max: 900,
+    about: 'So many of them at once are still well.',
+    reached: 'As `controlFramesPerSecond`.',
+  },
+  invalidFrames: {
+    default: 100,
+    min: 1,
+    max: million,
+    about: 'Frames of one session that break the rules of their stream only, which is then reset.',
+    reached: 'The session is ended; counted as `session-protocol`.',
   },
   sessionsPerGateway: {
     default: 4,

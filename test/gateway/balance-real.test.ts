@@ -209,7 +209,7 @@ describe('a gateway that balances', () => {
     );
     await until('the refusal', () => twin.gateway.report().links[0]?.reason !== undefined);
     const text = await (await fetch(`http://127.0.0.1:${east.gateway.metricsPort}/metrics`)).text();
-    assert.match(text, /isthmus_refusals_total\{reason="too-many-sessions-of-peer"\} [1-9]/);
+    assert.match(text, /isthmus_refusals_total\{reason="limit-sessionsPerPeer"\} [1-9]/);
     assert.equal(first.gateway.report().links[0]?.up, true);
   });
 

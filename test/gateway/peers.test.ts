@@ -4,6 +4,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
+import { limitsOf } from '../../src/gateway/limits.ts';
 import { Handshakes } from '../../src/gateway/tunnel/handshakes.ts';
 import { SessionGuard } from '../../src/gateway/tunnel/session-guard.ts';
 import { tooMuch } from '../../src/gateway/tunnel/too-much.ts';
@@ -43,39 +44,51 @@ describe('tooMuch', () => {
 });
 
 describe('Handshakes', () => {
+  const { handshakes, handshakesPerAddress } = { handshakes: 12, handshakesPerAddress: 4 };
+  const waiting = <T>(): Handshakes<T> => new Handshakes<T>({ handshakes, handshakesPerAddress });
+
   it('lets the oldest of a crowded address go', () => {
-    const handshakes = new Handshakes<number>();
-    for (let index = 0; index < 64; index += 1) assert.equal(handshakes.enter('10.0.0.1', index), undefined);
-    assert.equal(handshakes.enter('10.0.0.2', 1000), undefined);
-    assert.equal(handshakes.enter('10.0.0.1', 64), 0);
-    assert.equal(handshakes.leave('10.0.0.1', 0), false, 'had to go');
-    assert.equal(handshakes.leave('10.0.0.1', 1), true);
-    assert.equal(handshakes.enter('10.0.0.1', 65), undefined);
+    const crowd = waiting<number>();
+    for (let index = 0; index < handshakesPerAddress; index += 1)
+      assert.equal(crowd.enter('10.0.0.1', index), undefined);
+    assert.equal(crowd.enter('10.0.0.2', 1000), undefined);
+    assert.deepEqual([crowd.size, crowd.mostOfOneAddress], [5, 4]);
+    assert.deepEqual(crowd.enter('10.0.0.1', 4), { connection: 0, address: '10.0.0.1', limit: 'handshakesPerAddress' });
+    assert.equal(crowd.leave('10.0.0.1', 0), false, 'had to go');
+    assert.equal(crowd.leave('10.0.0.1', 1), true);
+    assert.equal(crowd.enter('10.0.0.1', 5), undefined);
+    assert.deepEqual([crowd.size, crowd.mostOfOneAddress], [5, 4]);
   });
 
   it('takes from the address that has most when there is no room at all', () => {
-    const handshakes = new Handshakes<string>();
-    for (let host = 0; host < 16; host += 1) {
-      for (let index = 0; index < 64; index += 1) handshakes.enter(`10.0.0.${host}`, `${host}/${index}`);
+    const crowd = waiting<string>();
+    for (const [host, count] of [3, 4, 3, 2].entries()) {
+      for (let index = 0; index < count; index += 1)
+        assert.equal(crowd.enter(`10.0.0.${host}`, `${host}/${index}`), undefined);
     }
-    assert.match(handshakes.enter('10.0.1.1', 'peer') ?? '', /^\d+\/0$/);
+    assert.deepEqual(crowd.enter('10.0.1.1', 'peer'), { connection: '1/0', address: '10.0.0.1', limit: 'handshakes' });
+    assert.equal(crowd.size, handshakes);
   });
 });
 
 describe('SessionGuard', () => {
+  const bounds = limitsOf();
+
   it('lets a sound peer do what it does for ever', () => {
-    const guard = new SessionGuard(0);
+    const guard = new SessionGuard(bounds, 0);
     for (let now = 0; now < 600_000; now += 10) {
       assert.equal(guard.abandoned(now), undefined);
       if (now % 50 === 0) assert.equal(guard.control(now), undefined);
     }
   });
 
-  it('says what a peer has become too much of', () => {
-    const guard = new SessionGuard(0);
-    for (let index = 0; index < 10_000; index += 1) assert.equal(guard.abandoned(0), undefined);
+  it('says what a peer has become too much of, at the edge of each bound', () => {
+    const guard = new SessionGuard({ ...bounds, resetBurst: 20, resetsPerSecond: 10, controlFrameBurst: 5 }, 0);
+    for (let index = 0; index < 20; index += 1) assert.equal(guard.abandoned(0), undefined);
     assert.equal(guard.abandoned(0), 'rapid-reset');
-    for (let index = 0; index < 500; index += 1) assert.equal(guard.control(0), undefined);
+    for (let index = 0; index < 10; index += 1) assert.equal(guard.abandoned(1000), undefined);
+    assert.equal(guard.abandoned(1000), 'rapid-reset');
+    for (let index = 0; index < 5; index += 1) assert.equal(guard.control(0), undefined);
     assert.equal(guard.control(0), 'control-flood');
   });
 });

@@ -158,7 +158,7 @@ class RunningGateway implements Gateway {
     });
     const credentials = this.#credentials;
     const onChange = (): void => this.#book.refresh(clock.monotonic());
-    this.#pool = new SessionPool({ self, credentials, limits, clock, log, onChange });
+    this.#pool = new SessionPool({ self, credentials, limits, clock, log, refusals: this.#metrics, onChange });
     this.#prober = new Prober({ book: this.#book, pool: this.#pool, self, limits, clock });
     this.#clusterProber = new ClusterProber({ instance, credentials, limits, clock });
     this.#connections = new Connections({
@@ -370,6 +370,8 @@ class RunningGateway implements Gateway {
       connectionsPerPeer: open,
       receiveBudgetBytes: this.#connections.buffered,
       receiveBudgetPerPeerBytes: buffered,
+      handshakes: this.#hbone?.handshakes.all ?? 0,
+      handshakesPerAddress: this.#hbone?.handshakes.ofOneAddress ?? 0,
       inboundSessions: this.#hbone?.sessions ?? 0,
       sessionsPerPeer: this.#hbone?.mostOfOnePeer ?? 0,
       warmGateways: pool.gateways,

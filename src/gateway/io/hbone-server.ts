@@ -41,12 +41,13 @@ export class HboneServer {
   readonly #options: HboneServerOptions;
   readonly #refusals: RefusalLog;
   readonly #sessions = new Map<ServerHttp2Session, GatewayPeer>();
-  readonly #handshakes = new Handshakes<Socket>();
+  readonly #handshakes: Handshakes<Socket>;
   #server: TcpServer | undefined;
 
   private constructor(options: HboneServerOptions) {
     this.#options = options;
     this.#refusals = new RefusalLog(options.log, options.clock, options.refusals);
+    this.#handshakes = new Handshakes(options.limits);
   }
 
   /** @throws IsthmusError `conflict`, `denied`, `unavailable` when the port cannot be had */
@@ -74,6 +75,11 @@ export class HboneServer {
     const counts = new Map<string, number>();
     for (const { id } of this.#sessions.values()) counts.set(id, (counts.get(id) ?? 0) + 1);
     return Math.max(0, ...counts.values());
+  }
+
+  /** Connections whose peer has not proved yet who it is; and those of the address that has most. */
+  get handshakes(): { readonly all: number; readonly ofOneAddress: number } {
+    return { all: this.#handshakes.size, ofOneAddress: this.#handshakes.mostOfOneAddress };
   }
 
   /** Time has passed: looks again at peers whose certificate has run out. `now`: wall clock in ms. */
@@ -114,12 +120,10 @@ export class HboneServer {
     const address = raw.remoteAddress ?? '';
     const remoteAddress = `${address}:${raw.remotePort}`;
     const context = credentials.context();
-    if (!context) return this.#turnAway(raw, 'no-identity');
-    if (this.#sessions.size >= limits.inboundSessions) return this.#turnAway(raw, 'too-many-sessions');
-    this.#handshakes
-      .enter(address, raw)
-      ?.on('error', () => undefined)
-      .resetAndDestroy();
+    if (!context) return this.#turnAway(raw, address, 'no-identity');
+    if (this.#full) return this.#turnAway(raw, address, 'limit-inboundSessions');
+    const oldest = this.#handshakes.enter(address, raw);
+    if (oldest) this.#turnAway(oldest.connection, oldest.address, `limit-${oldest.limit}`);
     try {
       const { socket, peer, alpn } = await acceptTls(raw, {
         context,
@@ -130,19 +134,24 @@ export class HboneServer {
       });
       this.#handshakes.leave(address, raw);
       if (alpn !== 'h2') {
-        socket.on('error', () => undefined).destroy();
-        return this.#refusals.note(address, 'handshake-alpn', `Peer must speak 'h2': it offered '${alpn}'`);
-      }
-      if (this.#sessionsOf(peer) >= limits.sessionsPerPeer) {
-        socket.on('error', () => undefined).destroy();
-        return this.#refusals.note(peer.id, 'too-many-sessions-of-peer');
-      }
-      this.#serve(socket, { peer, remoteAddress });
+        this.#refusals.note(address, 'handshake-alpn', `Peer must speak 'h2': it offered '${alpn}'`);
+      } else if (this.#full) {
+        // Others have come in during the handshake.
+        this.#refusals.note(peer.id, 'limit-inboundSessions');
+      } else if (this.#sessionsOf(peer) >= limits.sessionsPerPeer) {
+        this.#refusals.note(peer.id, 'limit-sessionsPerPeer');
+      } else return this.#serve(socket, { peer, remoteAddress });
+      socket.on('error', () => undefined).destroy();
     } catch (thrown) {
-      const evicted = !this.#handshakes.leave(address, raw);
+      // One that had to give way was counted then.
+      if (!this.#handshakes.leave(address, raw)) return;
       const { code, message } = IsthmusError.from(thrown);
-      this.#refusals.note(address, evicted ? 'too-many-handshakes' : `handshake-${code}`, message);
+      this.#refusals.note(address, `handshake-${code}`, message);
     }
+  }
+
+  get #full(): boolean {
+    return this.#sessions.size >= this.#options.limits.inboundSessions;
   }
 
   #sessionsOf({ id }: GatewayPeer): number {
@@ -151,8 +160,8 @@ export class HboneServer {
     return count;
   }
 
-  #turnAway(raw: Socket, reason: string): void {
-    this.#refusals.note(raw.remoteAddress ?? '', reason);
+  #turnAway(raw: Socket, address: string, reason: string): void {
+    this.#refusals.note(address, reason);
     raw.on('error', () => undefined).resetAndDestroy();
   }
 

@@ -22,12 +22,13 @@ export const sessionBounds: SessionOptions = {
 };
 
 /** The same, for the end that serves. */
-export const serverBounds: ServerSessionOptions = {
-  ...sessionBounds,
-  // Streams that break the rules by themselves are reset; a peer that goes on with it loses the session.
-  maxSessionInvalidFrames: 100,
-  // A client that leaves resets its stream. Node answers a thousand resets by ending the whole session and every tunnel
-  // on it, so its guard is opened for these authenticated peers; `SessionGuard` bounds what they may do.
-  streamResetBurst: 1_000_000,
-  streamResetRate: 100_000,
-};
+export function serverBoundsOf({ invalidFrames }: GatewayLimits): ServerSessionOptions {
+  return {
+    ...sessionBounds,
+    maxSessionInvalidFrames: invalidFrames,
+    // A client that leaves resets its stream. Node answers a thousand resets by ending the whole session and every
+    // tunnel on it, so its guard is opened for these authenticated peers; `SessionGuard` bounds what they may do.
+    streamResetBurst: 1_000_000,
+    streamResetRate: 100_000,
+  };
+}

@@ -5,7 +5,7 @@ import type { Clock } from '../../model/ports/clock.ts';
 import type { HeaderFields } from '../../wire/connect.ts';
 import type { GatewayLimits } from '../limits.ts';
 import { type Abuse, SessionGuard } from '../tunnel/session-guard.ts';
-import { serverBounds, settingsOf } from './http2-settings.ts';
+import { serverBoundsOf, settingsOf } from './http2-settings.ts';
 import { watchSession } from './watchdog.ts';
 
 export interface InboundSessionOptions {
@@ -19,8 +19,8 @@ export interface InboundSessionOptions {
 /** Serves HTTP/2 on a connection whose peer is known, and ends it when that peer breaks the rules or falls silent. */
 export function serveSession(socket: TLSSocket, options: InboundSessionOptions): ServerHttp2Session {
   const { limits, clock, onFault } = options;
-  const session = performServerHandshake(socket, { settings: settingsOf(limits), ...serverBounds });
-  const guard = new SessionGuard(clock.monotonic());
+  const session = performServerHandshake(socket, { settings: settingsOf(limits), ...serverBoundsOf(limits) });
+  const guard = new SessionGuard(limits, clock.monotonic());
   let streams = 0;
   session.setLocalWindowSize(limits.sessionWindowBytes);
 
@@ -59,7 +59,13 @@ export function serveSession(socket: TLSSocket, options: InboundSessionOptions):
       streams -= 1;
       if (abandoned(stream)) punish(guard.abandoned(clock.monotonic()));
     });
-    options.onStream(stream, headers);
+    try {
+      options.onStream(stream, headers);
+    } catch (thrown) {
+      // A fault of ours that this request has found: it must not cost the other streams, let alone the process.
+      onFault('internal', messageOf(thrown));
+      stream.destroy(IsthmusError.from(thrown));
+    }
   });
   return session;
 }

@@ -1,5 +1,6 @@
 import { IsthmusError } from '../../model/error.ts';
 import type { ClusterName } from '../../model/names.ts';
+import type { LimitName } from '../../model/gateway-limits.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { GatewayTarget } from '../../model/route.ts';
@@ -8,6 +9,7 @@ import type { LinkReport } from '../../wire/gateway-report.ts';
 import type { GatewayLimits } from '../limits.ts';
 import { PeakEwma } from '../balance/choice/peak-ewma.ts';
 import type { Choosable } from '../balance/choice/strategy.ts';
+import type { Refusals } from '../metrics/refusals.ts';
 import { LinkFacts, type Reach } from '../tunnel/link-facts.ts';
 import type { SessionState } from '../tunnel/session-state.ts';
 import type { Credentials } from './credentials.ts';
@@ -20,6 +22,7 @@ export interface LinkOptions {
   readonly limits: GatewayLimits;
   readonly clock: Clock;
   readonly log: Log;
+  readonly refusals: Refusals;
   /** Whether it was up, down or never tried has changed. */
   readonly onChange: () => void;
 }
@@ -96,13 +99,24 @@ export class Link implements Choosable {
   /** Calls back once with a session or with why there is none. Starts an attempt now if none runs. */
   whenReady(waiter: Waiter): () => void {
     const present = this.pick();
-    if (present || this.#closed || this.#waiters.size >= this.#options.limits.waitersPerGateway) {
-      waiter(present ?? new IsthmusError('exhausted', 'Too many connections wait for this gateway'));
+    const reached = present ? undefined : this.#limitReached();
+    if (reached) this.#options.refusals.count(`limit-${reached}`);
+    if (present || reached || this.#closed) {
+      waiter(
+        present ?? new IsthmusError('exhausted', `This gateway takes no more connections: ${reached ?? 'closed'}`),
+      );
       return () => undefined;
     }
     this.#waiters.add(waiter);
     this.#connect();
     return () => void this.#waiters.delete(waiter);
+  }
+
+  /** What keeps another connection from waiting for a session. */
+  #limitReached(): LimitName | undefined {
+    const { sessionsPerGateway, waitersPerGateway } = this.#options.limits;
+    if (this.#sessions.size >= sessionsPerGateway) return 'sessionsPerGateway';
+    return this.#waiters.size >= waitersPerGateway ? 'waitersPerGateway' : undefined;
   }
 
   /** A new identity: sessions with the old one end when their streams have, once there is another. */

@@ -7,6 +7,7 @@ import { leastRequest } from '../balance/choice/least-request.ts';
 import type { Choosable } from '../balance/choice/strategy.ts';
 import { servingClusters } from '../routes/serving.ts';
 import type { GatewayLimits } from '../limits.ts';
+import type { Refusals } from '../metrics/refusals.ts';
 import type { Credentials } from './credentials.ts';
 import type { Reach } from '../tunnel/link-facts.ts';
 import { addressOf, Link } from './link.ts';
@@ -17,6 +18,7 @@ export interface PoolOptions {
   readonly limits: GatewayLimits;
   readonly clock: Clock;
   readonly log: Log;
+  readonly refusals: Refusals;
   /** A link came up or went down, or the set of links changed. */
   readonly onChange: () => void;
 }
@@ -58,6 +60,7 @@ export class SessionPool {
       overLimit += gateways.length - kept.length;
       this.#keep(name, kept);
     }
+    for (let more = this.#overLimit; more < overLimit; more += 1) this.#options.refusals.count('limit-warmGateways');
     if (overLimit > this.#overLimit) {
       this.#options.log.warn({ overLimit }, `gateways beyond limit 'warmGateways' are not used`);
     }

@@ -147,7 +147,7 @@ export function tableOf(self: Node, services: readonly ServiceRoute[], clusters:
 }
 
 /** Waits for what a real system does in its own time. */
-export async function until(what: string, condition: () => boolean, withinMs = 5000): Promise<void> {
+export async function until(what: string, condition: () => boolean, withinMs = 20_000): Promise<void> {
   const end = performance.now() + withinMs;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`Waited ${withinMs} ms in vain: ${what}`);
