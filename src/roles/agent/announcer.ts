@@ -1,6 +1,7 @@
 import { planExports } from '../../federation/export/plan-exports.ts';
 import type { ConnectedGateway } from '../../federation/io/config-server.ts';
 import type { Publisher } from '../../federation/io/publisher.ts';
+import { compareVersions } from '../../federation/log/partition-state.ts';
 import type { PartitionView } from '../../federation/partition-view.ts';
 import type { ClusterName, ReplicaName } from '../../model/names.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
@@ -14,7 +15,7 @@ export interface AnnouncerOptions {
   readonly publisher: Publisher;
   readonly source: ServiceSource;
   readonly gateways: Watch<ReadonlyMap<ReplicaName, ConnectedGateway>>;
-  /** What this cluster said before this replica led: adverts and links hold until gateways say otherwise. */
+  /** What another replica was last seen to say; empty where none did, or where the hub has lost it. */
   readonly before: PartitionView | undefined;
   /** What else this cluster says. */
   readonly more: () => Iterable<ClusterRecord>;
@@ -76,9 +77,12 @@ export class Announcer {
     for (const end of this.#ends.splice(0)) end();
   }
 
+  /** Adverts and links hold until gateways say otherwise: they need a moment to come back to a new leader. */
   #resume(): void {
     const { publisher, before, clock } = this.#options;
-    const records = [...(before ?? publisher.own.current).records.values()];
+    const kept = publisher.own.current;
+    const newest = before && compareVersions(before, kept) > 0 ? before : kept;
+    const records = [...newest.records.values()];
     this.#adverts.note(
       records.filter((record) => record.kind === 'gateway'),
       clock.monotonic(),
