@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { planExports } from '../../src/federation/export/plan-exports.ts';
+import { checkEndpoint } from '../../src/federation/io/endpoint-check.ts';
 import { type CheckedService as StaticService, createStaticSource } from '../../src/federation/io/static-source.ts';
 import { parseServiceKey } from '../../src/model/names.ts';
 import type { ExportRecord } from '../../src/model/record.ts';
@@ -287,5 +288,21 @@ test('planExports: exported services only, with counts, sorted ports and the age
   } finally {
     await source.close();
     await backend.stop();
+  }
+});
+
+test('checkEndpoint: a process that was held up does not call down what is up', async () => {
+  const server = createServer((_request, response) => response.end('fine'));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const target = { address: '127.0.0.1', port: (server.address() as AddressInfo).port };
+  const http = { path: '/', expect: [{ from: 200, to: 200 }] };
+  try {
+    for (const check of [{ timeoutMs: 100 }, { timeoutMs: 100, http }]) {
+      const result = checkEndpoint(target, check);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+      assert.deepEqual(await result, { up: true });
+    }
+  } finally {
+    server.close();
   }
 });

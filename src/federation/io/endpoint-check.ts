@@ -42,20 +42,40 @@ function checkTcp({ address, port }: CheckTarget, timeoutMs: number): Promise<Ch
   return new Promise((resolve) => {
     const socket = connect({ host: address, port });
     const end = (result: CheckResult): void => {
-      clearTimeout(timer);
+      cancel();
       socket.destroy();
       resolve(result);
     };
     // From the start, so that a name that does not resolve in time counts too.
-    const timer = setTimeout(() => end({ up: false, reason: `no connection within ${timeoutMs} ms` }), timeoutMs);
+    const cancel = afterRunning(timeoutMs, () => end({ up: false, reason: `no connection within ${timeoutMs} ms` }));
     socket.once('connect', () => end({ up: true }));
     socket.once('error', (error: NodeJS.ErrnoException) => end({ up: false, reason: error.code ?? error.message }));
   });
 }
 
+/** In how many steps a time-out is counted. */
+const steps = 10;
+
+/**
+ * Fires after `delayMs` in which this process ran. Time in which it was held up does not count: answers were waiting
+ * unread meanwhile, and what is up would be called down (a late timer runs before the I/O it waits for).
+ */
+function afterRunning(delayMs: number, task: () => void): () => void {
+  let left = steps;
+  const step = (): void => {
+    left -= 1;
+    if (left === 0) task();
+    else timer = setTimeout(step, delayMs / steps);
+  };
+  let timer = setTimeout(step, delayMs / steps);
+  return () => clearTimeout(timer);
+}
+
 async function checkHttp(target: CheckTarget, { path, expect }: HttpCheck, timeoutMs: number): Promise<CheckResult> {
   const origin = `http://${formatHostPort({ host: target.address, port: target.port })}`;
-  const ended = AbortSignal.timeout(timeoutMs);
+  const abort = new AbortController();
+  const ended = abort.signal;
+  const cancel = afterRunning(timeoutMs, () => abort.abort());
   try {
     const { statusCode, body } = await request(`${origin}${path}`, {
       dispatcher: oneRequestEach,
@@ -72,5 +92,7 @@ async function checkHttp(target: CheckTarget, { path, expect }: HttpCheck, timeo
     if (ended.aborted) return { up: false, reason: `GET ${path} was not answered within ${timeoutMs} ms` };
     const { code } = thrown as NodeJS.ErrnoException;
     return { up: false, reason: `GET ${path}: ${code ?? messageOf(thrown)}` };
+  } finally {
+    cancel();
   }
 }
