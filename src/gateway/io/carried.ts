@@ -1,7 +1,13 @@
 import type { SpiffeId } from '../../model/identity.ts';
 import type { ClusterName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
-import type { AccessLog, AccessLogEntry, ResponseFlag } from '../access-log.ts';
+import {
+  aboutClient,
+  type AccessLog,
+  type AccessLogEntry,
+  type ConnectionFacts,
+  type ResponseFlag,
+} from '../access-log.ts';
 import { type Candidate, race, type RaceResult } from '../balance/race.ts';
 import type { Outcome } from '../balance/service-book.ts';
 import type { ServiceEntry } from '../balance/service-entry.ts';
@@ -21,18 +27,6 @@ export interface CarryRequest {
   readonly accept?: (() => void) | undefined;
   /** Tells the client that nothing could be reached. */
   readonly refuse: (why: 'no-ready-endpoint' | 'connect-failed') => void;
-}
-
-/** What the access log says of the client's side. */
-export interface ConnectionFacts {
-  readonly direction: AccessLogEntry['direction'];
-  readonly remoteAddress: string | undefined;
-  readonly sourceCluster: ClusterName | undefined;
-  readonly peer: SpiffeId | undefined;
-  readonly sourceIdentity: SpiffeId | undefined;
-  /** What allowed or denied it; undefined for a plain client. */
-  readonly rule: string | undefined;
-  readonly traceparent: string | undefined;
 }
 
 export interface CarriedOptions {
@@ -55,6 +49,20 @@ interface Ending {
 
 const nothing = (cause: SpliceCause): SpliceResult => ({ cause, bytesFromClient: 0, bytesFromUpstream: 0 });
 
+/** One client's connection, as the owner of all of them sees it. */
+export interface Held {
+  /** Undefined: a plain client. */
+  readonly peer: SpiffeId | undefined;
+  /** Bytes that wait in this process for a receiver. */
+  buffered(): number;
+  /** Called each second: ends what took too long. `now`: monotonic ms. */
+  sweep(now: number): void;
+  /** Takes nothing new, and ends when what runs has ended. */
+  drain(): void;
+  /** Resets it. */
+  cut(why?: 'cut' | 'overload'): void;
+}
+
 /** Whoever counts connections. */
 export interface Owner {
   /** It is connected, or will not be. */
@@ -63,7 +71,7 @@ export interface Owner {
 }
 
 /** One connection from its acceptance to its end. */
-export class Carried {
+export class Carried implements Held {
   readonly #request: CarryRequest;
   readonly #options: CarriedOptions;
   readonly #owner: Owner;
@@ -110,6 +118,9 @@ export class Carried {
   buffered(): number {
     return this.#splice?.buffered() ?? 0;
   }
+
+  /** What runs goes on to its own end: bytes do not tell where one could stop. */
+  drain(): void {}
 
   sweep(now: number): void {
     const { idleTimeoutMs, lingerMs } = this.#options.limits;
@@ -217,35 +228,6 @@ export class Carried {
       destination_reason: (destination && entry.result.reasons.get(destination)) ?? null,
     };
   }
-}
-
-/** What an entry says of the client's side. */
-type ClientFields = Pick<
-  AccessLogEntry,
-  | 'start_time'
-  | 'direction'
-  | 'protocol'
-  | 'downstream_remote_address'
-  | 'source_cluster'
-  | 'peer_identity'
-  | 'source_identity'
-  | 'access_rule'
-  | 'traceparent'
->;
-
-/** `startTime`: wall clock in ms. */
-export function aboutClient(about: ConnectionFacts, startTime: number): ClientFields {
-  return {
-    start_time: new Date(startTime).toISOString(),
-    direction: about.direction,
-    protocol: about.direction === 'inbound' ? 'CONNECT' : 'TCP',
-    downstream_remote_address: about.remoteAddress ?? null,
-    source_cluster: about.sourceCluster ?? null,
-    peer_identity: about.peer ?? null,
-    source_identity: about.sourceIdentity ?? null,
-    access_rule: about.rule ?? null,
-    traceparent: about.traceparent ?? null,
-  };
 }
 
 function outcomeOf({ cause, bytesFromUpstream }: SpliceResult): Outcome {

@@ -1,9 +1,9 @@
 import type { SpiffeId } from '../../model/identity.ts';
-import type { ResponseFlag } from '../access-log.ts';
+import { aboutClient, type ConnectionFacts, type ResponseFlag } from '../access-log.ts';
 import type { Overflow } from '../balance/circuit.ts';
 import type { ServiceEntry } from '../balance/service-entry.ts';
 import { type Holder, tooMuch } from '../tunnel/too-much.ts';
-import { aboutClient, Carried, type CarriedOptions, type CarryRequest, type ConnectionFacts } from './carried.ts';
+import { Carried, type CarriedOptions, type CarryRequest, type Held } from './carried.ts';
 
 /** Which bound keeps another connection out. */
 export type Overload = Overflow | 'connections' | 'pendingConnects' | 'connectionsPerPeer' | ReceiveOverload;
@@ -33,7 +33,7 @@ interface PeerUse {
 /** All connections of this gateway, both ways. */
 export class Connections {
   readonly #options: CarriedOptions;
-  readonly #open = new Set<Carried>();
+  readonly #open = new Set<Held>();
   readonly #peers = new Map<SpiffeId, PeerUse>();
   readonly #whenEmpty = new Set<() => void>();
   #pending = 0;
@@ -84,17 +84,38 @@ export class Connections {
       settled: () => {
         this.#pending -= 1;
       },
-      ended: (ended) => this.#remove(ended),
+      ended: (ended) => this.remove(ended),
     });
-    this.#open.add(carried);
+    this.add(carried);
     this.#pending += 1;
-    const { peer } = carried;
-    if (peer !== undefined) {
-      const use = this.#peers.get(peer) ?? { open: 0, buffered: 0 };
-      use.open += 1;
-      this.#peers.set(peer, use);
-    }
     carried.start();
+  }
+
+  /** One more, which somebody else carries; `remove` must follow. */
+  add(held: Held): void {
+    this.#open.add(held);
+    const { peer } = held;
+    if (peer === undefined) return;
+    const use = this.#peers.get(peer) ?? { open: 0, buffered: 0 };
+    use.open += 1;
+    this.#peers.set(peer, use);
+  }
+
+  remove(held: Held): void {
+    if (!this.#open.delete(held)) return;
+    const use = held.peer && this.#peers.get(held.peer);
+    if (use && held.peer) {
+      use.open -= 1;
+      if (use.open === 0) this.#peers.delete(held.peer);
+    }
+    if (this.#open.size > 0) return;
+    for (const resolve of this.#whenEmpty) resolve();
+    this.#whenEmpty.clear();
+  }
+
+  /** The gateway drains: whoever knows where one request ends and the next begins takes no more. */
+  drain(): void {
+    for (const held of [...this.#open]) held.drain();
   }
 
   /** Writes the entry of a connection that was turned away. */
@@ -123,7 +144,7 @@ export class Connections {
    */
   sweep(now: number): void {
     const { receiveBudgetBytes, receiveBudgetPerPeerBytes } = this.#options.limits;
-    const holders: Holder<Carried>[] = [];
+    const holders: Holder<Held>[] = [];
     for (const carried of this.#open) {
       carried.sweep(now);
       const bytes = carried.buffered();
@@ -151,17 +172,5 @@ export class Connections {
     const slice = [...this.#open].slice(0, cutSlice);
     for (const carried of slice) carried.cut();
     if (this.#open.size > slice.length) this.#options.clock.schedule(1, () => this.cutAll());
-  }
-
-  #remove(carried: Carried): void {
-    this.#open.delete(carried);
-    const use = carried.peer && this.#peers.get(carried.peer);
-    if (use && carried.peer) {
-      use.open -= 1;
-      if (use.open === 0) this.#peers.delete(carried.peer);
-    }
-    if (this.#open.size > 0) return;
-    for (const resolve of this.#whenEmpty) resolve();
-    this.#whenEmpty.clear();
   }
 }

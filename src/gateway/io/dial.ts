@@ -12,14 +12,24 @@ import type { LocalAddresses } from './local-addresses.ts';
 import type { TunnelSession } from './session.ts';
 import type { SpliceEnd } from './splice.ts';
 
+/** Where one connection can lead: an endpoint here, or one gateway of another cluster. The same object while it is. */
+export type Place = EndpointState | Link;
+
 /** An upstream that is connected and has not seen a byte. */
 export interface Dialled {
   readonly end: SpliceEnd;
+  readonly place: Place;
   readonly cluster: ClusterName;
   /** `address:port` of the endpoint or of the gateway. */
   readonly host: string;
+  /** Whether it may be used once more: the session below it, if any, is not about to end. */
+  readonly usable: boolean;
   /** Must be called once, when it is no longer used. */
-  readonly release: (outcome: Outcome) => void;
+  release(outcome: Outcome): void;
+  /** After `release`: it is in use again, and must be released again. */
+  reuse(): void;
+  /** An answer began so many ms after it was asked for. */
+  answered(ms: number): void;
 }
 
 export interface DialContext {
@@ -36,6 +46,57 @@ const aboutService: ReadonlySet<RefusalReason> = new Set(['not-exported', 'no-re
 const giveUpMs = 5000;
 
 const ignore = (): void => undefined;
+
+/** A connected upstream in the books of its target. */
+class Upstream implements Dialled {
+  readonly end: SpliceEnd;
+  readonly place: Place;
+  readonly cluster: ClusterName;
+  readonly host: string;
+  readonly #context: DialContext;
+  readonly #subject: Subject;
+  readonly #session: TunnelSession | undefined;
+
+  constructor(
+    context: DialContext,
+    subject: Subject,
+    of: Pick<Dialled, 'end' | 'place' | 'host'> & { readonly session: TunnelSession | undefined },
+  ) {
+    this.#context = context;
+    this.#subject = subject;
+    this.#session = of.session;
+    this.end = of.end;
+    this.place = of.place;
+    this.host = of.host;
+    this.cluster = subject.kind === 'remote' ? subject.cluster : context.self;
+  }
+
+  get usable(): boolean {
+    return this.#session === undefined || this.#session.state.kind === 'ready';
+  }
+
+  release(outcome: Outcome): void {
+    const subject = this.#subject;
+    subject.entry.target(this.cluster).active -= 1;
+    if (subject.kind === 'endpoint') subject.state.active -= 1;
+    // A tunnel that broke says nothing of the service behind it.
+    const { book, now } = this.#context;
+    book.ended(subject, this.#session?.broken ? 'neutral' : outcome, now());
+  }
+
+  reuse(): void {
+    const subject = this.#subject;
+    const target = subject.entry.target(this.cluster);
+    target.active += 1;
+    target.connections += 1;
+    if (subject.kind === 'endpoint') subject.state.active += 1;
+  }
+
+  answered(ms: number): void {
+    // Of a gateway, latency is that of the way to it: what it waits for is the business of the service.
+    if (this.#subject.kind === 'endpoint') this.#subject.state.latency.observe(ms, this.#context.now());
+  }
+}
 
 /** TCP to one local endpoint. */
 export function localCandidate(
@@ -72,11 +133,7 @@ export function localCandidate(
       target.connections += 1;
       state.latency.observe(now() - startedAt, now());
       book.reached(subject, now());
-      const release = (outcome: Outcome): void => {
-        leave();
-        book.ended(subject, outcome, now());
-      };
-      won({ end: socket, cluster: self, host: `${host}:${port}`, release });
+      won(new Upstream(context, subject, { end: socket, place: state, host: `${host}:${port}`, session: undefined }));
     });
     return {
       cancel(why) {
@@ -204,12 +261,7 @@ class RemoteAttempt implements Attempt {
     book.reached(subject, now());
     if (answer.load !== undefined) target.load.note(link.target.instance, answer.load, now());
     const session = this.#session;
-    const release = (outcome: Outcome): void => {
-      target.active -= 1;
-      // A tunnel that broke says nothing of the service behind it.
-      book.ended(subject, session?.broken ? 'neutral' : outcome, now());
-    };
-    won({ end: stream, cluster: link.cluster, host: addressOf(link.target), release });
+    won(new Upstream(this.#context, subject, { end: stream, place: link, host: addressOf(link.target), session }));
   }
 
   #blame(reason: string): void {
