@@ -4,28 +4,22 @@ import {
   defaultConnection,
   defaultLoadBalancing,
   defaultOutlier,
+  defaultRetries,
+  type HttpPlan,
   type LoadBalancingPlan,
   type OutlierPlan,
 } from '../model/traffic.ts';
-import { parseDuration } from '../runtime/duration.ts';
-import { count, scalar, section, share } from '../wire/schema.ts';
+import { count, section, share } from '../wire/schema.ts';
+import { hashKey, raceAfter, retryConditions } from '../wire/traffic-words.ts';
 import { duration } from './scalars.ts';
 
 const hour = 3_600_000;
 
 const loadBalancing: z.ZodType<LoadBalancingPlan> = section({
   algorithm: z.enum(['leastRequest', 'roundRobin', 'random', 'consistentHash']).default(defaultLoadBalancing.algorithm),
+  hash: z.exactOptional(hashKey),
   slowStart: duration(0, hour).default(defaultLoadBalancing.slowStartMs),
-}).transform(({ algorithm, slowStart }) => ({ algorithm, slowStartMs: slowStart }));
-
-const raceAfter: z.ZodType<number | 'auto'> = scalar(
-  `'auto' (by the measured round trip) or a duration such as '250ms', from 10 ms to 60000 ms`,
-  (value) => {
-    if (value === 'auto') return value;
-    const ms = typeof value === 'string' ? parseDuration(value) : undefined;
-    return ms !== undefined && ms >= 10 && ms <= 60_000 ? ms : undefined;
-  },
-);
+}).transform(({ algorithm, hash, slowStart }) => ({ algorithm, ...(hash && { hash }), slowStartMs: slowStart }));
 
 const connection: z.ZodType<ConnectionPlan> = section({
   connectTimeout: z.exactOptional(duration(10, 60_000)),
@@ -47,13 +41,30 @@ const outlier: z.ZodType<OutlierPlan> = section({
   maxEjected: share.default(defaultOutlier.maxEjected),
 }).transform(({ baseEjection, ...rest }) => ({ ...rest, baseEjectionMs: baseEjection }));
 
-/** Keys of `policy` that say how connections are carried, with the names of TrafficPolicy (policy.md). */
+const http: z.ZodType<HttpPlan> = section({
+  timeout: z.exactOptional(duration(0, 24 * hour)),
+  idleTimeout: z.exactOptional(duration(1000, 7 * 24 * hour)),
+  retries: section({
+    attempts: count(0, 10).default(defaultRetries.attempts),
+    on: retryConditions.default(defaultRetries.on),
+    perTry: z.exactOptional(duration(1, hour)),
+    budget: share.default(defaultRetries.budget),
+  }).prefault({}),
+}).transform(({ timeout, idleTimeout, retries: { perTry, ...retries } }) => ({
+  ...(timeout !== undefined && { timeoutMs: timeout }),
+  ...(idleTimeout !== undefined && { idleTimeoutMs: idleTimeout }),
+  retries: { ...retries, ...(perTry !== undefined && { perTryMs: perTry }) },
+}));
+
+/** Keys of `policy` that say how connections and requests are carried, with the names of TrafficPolicy (policy.md). */
 export const trafficSections: {
   readonly loadBalancing: z.ZodExactOptional<typeof loadBalancing>;
   readonly connection: z.ZodExactOptional<typeof connection>;
   readonly outlier: z.ZodExactOptional<typeof outlier>;
+  readonly http: z.ZodExactOptional<typeof http>;
 } = {
   loadBalancing: z.exactOptional(loadBalancing),
   connection: z.exactOptional(connection),
   outlier: z.exactOptional(outlier),
+  http: z.exactOptional(http),
 };

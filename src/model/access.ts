@@ -16,6 +16,14 @@ export interface CallerMatch {
   readonly proof?: Proof;
 }
 
+/** Which requests a rule is for; both must hold, each list is a choice. At least one is there. */
+export interface RequestMatch {
+  /** As in the request: `GET`. A gRPC call is a `POST`. */
+  readonly methods?: readonly string[];
+  /** Whole segments, decoded: `/api` is itself and all below, not `/apis`. A gRPC method is `/<package>.<Service>/<Method>`. */
+  readonly pathPrefixes?: readonly string[];
+}
+
 /** One rule of an AccessPolicy, as the gateways of the exporting cluster apply it. */
 export interface AccessRule {
   /** The policy it is from: `AccessPolicy shop/web of east`. */
@@ -27,6 +35,8 @@ export interface AccessRule {
   readonly from: readonly CallerMatch[] | undefined;
   /** Undefined: every service port. */
   readonly ports: readonly number[] | undefined;
+  /** Absent: every request, and every connection. */
+  readonly requests?: RequestMatch;
 }
 
 /** Who may call a service. Absent in a route: the export alone decides. */
@@ -60,11 +70,33 @@ export interface AccessRequest {
   /** Service port. */
   readonly port: number;
   readonly caller: Caller;
+  /**
+   * Whether each request can be judged later, since the port speaks HTTP and requests are looked at. Absent: no; then a
+   * rule for some requests denies every one, or allows none.
+   */
+  readonly seesRequests?: boolean;
 }
 
-/** Whether a caller may connect, and the rule that decided. */
-export interface AccessVerdict {
-  readonly allowed: boolean;
+/** One request on a connection whose verdict was `perRequest`. */
+export interface HttpAccessRequest extends AccessRequest {
+  readonly method: string;
+  /** The request target as received: origin form, query included, not decoded (RFC 9112 §3.2.1). */
+  readonly target: string;
+}
+
+/** `perRequest`: the connection may be made, and each request on it must be judged. */
+export type AccessDecision = 'allowed' | 'denied' | 'perRequest';
+
+/** What a caller may do, and the rule that decided. */
+export interface AccessVerdict<Decision extends AccessDecision = AccessDecision> {
+  readonly decision: Decision;
   /** For the access log. */
   readonly rule: string;
+}
+
+/** Decides at the receiving gateway. Neither throws. */
+export interface AccessJudge {
+  readonly connection: (request: AccessRequest) => AccessVerdict;
+  /** Also for what cannot be understood: then it is denied. */
+  readonly request: (request: HttpAccessRequest) => AccessVerdict<'allowed' | 'denied'>;
 }

@@ -3,9 +3,19 @@
 /** How one of several endpoints is chosen inside a target. */
 export type BalanceAlgorithm = 'leastRequest' | 'roundRobin' | 'random' | 'consistentHash';
 
+/** What `consistentHash` goes by. A request without that header or cookie goes by the client's source address. */
+export type HashKey =
+  | { readonly by: 'sourceIP' }
+  /** `name` is in lower case. */
+  | { readonly by: 'header'; readonly name: string }
+  /** `name` is as written: cookie names are case-sensitive (RFC 6265 §4.1). */
+  | { readonly by: 'cookie'; readonly name: string };
+
 export interface LoadBalancingPlan {
-  /** `consistentHash` goes by the client's source address. Default `leastRequest`. */
+  /** Default `leastRequest`. */
   readonly algorithm: BalanceAlgorithm;
+  /** Absent: by source address. Connections that are not HTTP go by that whatever this says. */
+  readonly hash?: HashKey;
   /** A new or returning endpoint gets its full part only after so long; 0 = at once. Default 5 s. */
   readonly slowStartMs: number;
 }
@@ -36,11 +46,58 @@ export interface OutlierPlan {
   readonly maxEjected: number;
 }
 
+/** Statuses of gRPC on which a call may be tried again, by the names that Envoy's `retry_on` gives them. */
+export const grpcRetryConditions = [
+  'cancelled',
+  'deadline-exceeded',
+  'internal',
+  'resource-exhausted',
+  'unavailable',
+] as const;
+export type GrpcRetryCondition = (typeof grpcRetryConditions)[number];
+
+/**
+ * When a request is tried again elsewhere. `connect`: nothing of it was processed (no connection, a refused stream, a
+ * pooled connection found dead), whatever its method; `reset`: the connection broke before the response began; a
+ * number: that status, 500 to 599. All but `connect` concern idempotent methods only (RFC 9110 §9.2.2).
+ */
+export type RetryCondition = 'connect' | 'reset' | GrpcRetryCondition | number;
+
+/** Whether a word, or a status, is a condition. */
+export function isRetryCondition(word: string | number): word is RetryCondition {
+  if (typeof word === 'number') return Number.isInteger(word) && word >= 500 && word <= 599;
+  return word === 'connect' || word === 'reset' || grpcRetryConditions.some((each) => each === word);
+}
+
+export interface RetryPlan {
+  /** Tries after the first; 0 = none. */
+  readonly attempts: number;
+  readonly on: readonly RetryCondition[];
+  /** Until a try's response begins; absent = only the time-out of the whole. */
+  readonly perTryMs?: number;
+  /** 0 to 1: retries are never more than this part of a service's active requests, a few always being allowed. */
+  readonly budget: number;
+}
+
+/** How the requests of one service are carried, where its ports say HTTP or gRPC. */
+export interface HttpPlan {
+  /**
+   * From when a request was read until its response begins, all tries together; 0 = no limit. A response that has begun
+   * is bounded by `idleTimeoutMs` only. Absent: 15 s, and for gRPC calls nothing but the deadline that their client
+   * states.
+   */
+  readonly timeoutMs?: number;
+  /** A request without a byte in either direction for so long is cut; absent = as for connections. */
+  readonly idleTimeoutMs?: number;
+  readonly retries: RetryPlan;
+}
+
 /** What a service may carry of all this; absent = the defaults below. */
 export interface TrafficPlan {
   readonly loadBalancing?: LoadBalancingPlan;
   readonly connection?: ConnectionPlan;
   readonly outlier?: OutlierPlan;
+  readonly http?: HttpPlan;
 }
 
 export const defaultLoadBalancing: LoadBalancingPlan = { algorithm: 'leastRequest', slowStartMs: 5000 };
@@ -51,3 +108,8 @@ export const defaultOutlier: OutlierPlan = {
   baseEjectionMs: 10_000,
   maxEjected: 0.5,
 };
+/** Time-out of a request that is no gRPC call, where no policy says otherwise. */
+export const defaultRequestTimeoutMs = 15_000;
+/** Nothing is sent twice unless a policy asks for it. */
+export const defaultRetries: RetryPlan = { attempts: 2, on: ['connect'], budget: 0.2 };
+export const defaultHttp: HttpPlan = { retries: defaultRetries };

@@ -1,5 +1,11 @@
 import type { FailoverPlan } from '../model/route.ts';
-import { defaultConnection, defaultLoadBalancing, defaultOutlier, type TrafficPlan } from '../model/traffic.ts';
+import {
+  defaultConnection,
+  defaultHttp,
+  defaultLoadBalancing,
+  defaultOutlier,
+  type TrafficPlan,
+} from '../model/traffic.ts';
 import type { TrafficFields } from './fields.ts';
 
 /** What applies where no policy says otherwise (policy.md). */
@@ -19,6 +25,7 @@ export function baseFields({ failover, traffic }: PolicyBase): TrafficFields {
   const loadBalancing = traffic?.loadBalancing ?? defaultLoadBalancing;
   const connection = traffic?.connection ?? defaultConnection;
   const outlier = traffic?.outlier ?? defaultOutlier;
+  const http = traffic?.http ?? defaultHttp;
   return {
     'locality.preferLocal': true,
     'locality.tiers': [],
@@ -30,6 +37,7 @@ export function baseFields({ failover, traffic }: PolicyBase): TrafficFields {
     'failover.spillAt': failover.spillAt,
     'placement.require': {},
     'loadBalancing.algorithm': loadBalancing.algorithm,
+    'loadBalancing.hash': loadBalancing.hash ?? { by: 'sourceIP' },
     'loadBalancing.slowStart': loadBalancing.slowStartMs,
     'connection.connectTimeout': connection.connectTimeoutMs,
     'connection.raceAfter': connection.raceAfterMs ?? 'auto',
@@ -40,8 +48,12 @@ export function baseFields({ failover, traffic }: PolicyBase): TrafficFields {
     'outlier.successRate': outlier.successRate,
     'outlier.baseEjection': outlier.baseEjectionMs,
     'outlier.maxEjected': outlier.maxEjected,
-    'http.timeout': undefined,
-    'http.retries': undefined,
+    'http.timeout': http.timeoutMs,
+    'http.idleTimeout': http.idleTimeoutMs,
+    'http.retries.attempts': http.retries.attempts,
+    'http.retries.on': http.retries.on,
+    'http.retries.perTry': http.retries.perTryMs,
+    'http.retries.budget': http.retries.budget,
     'access.requirePolicy': false,
   };
 }

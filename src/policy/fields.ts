@@ -1,5 +1,5 @@
 import type { ClusterName } from '../model/names.ts';
-import type { BalanceAlgorithm } from '../model/traffic.ts';
+import type { BalanceAlgorithm, HashKey, RetryCondition } from '../model/traffic.ts';
 
 /** Which clusters a tier is made of; everything that is said must hold. */
 export interface ClusterMatch {
@@ -15,15 +15,6 @@ export interface TierSpec {
   readonly match: ClusterMatch;
   /** Parts of the tier's traffic by cluster, in any unit; absent: by capacity. */
   readonly weights?: ReadonlyMap<ClusterName, number>;
-}
-
-/** What connections are retried on, once requests can be seen (policy.md, `http`). */
-export interface RetrySpec {
-  readonly attempts?: number;
-  readonly on?: readonly string[];
-  readonly perTryMs?: number;
-  /** 0 to 1, of all requests. */
-  readonly budget?: number;
 }
 
 /**
@@ -51,6 +42,8 @@ export interface TrafficFields {
   readonly 'placement.require': Readonly<Record<string, string>>;
   /** Default `leastRequest`. */
   readonly 'loadBalancing.algorithm': BalanceAlgorithm;
+  /** For `consistentHash`. Default by source address. */
+  readonly 'loadBalancing.hash': HashKey;
   /** Default 5 s. */
   readonly 'loadBalancing.slowStart': number;
   /** Undefined = the gateway's limit, the default. */
@@ -71,10 +64,18 @@ export interface TrafficFields {
   readonly 'outlier.baseEjection': number;
   /** Default 50 %. */
   readonly 'outlier.maxEjected': number;
-  /** Without effect while gateways carry connections and not requests. Default none. */
+  /** Until a response begins; 0 = no limit. Undefined = 15 s, and none for gRPC calls, the default. */
   readonly 'http.timeout': number | undefined;
-  /** As `http.timeout`. */
-  readonly 'http.retries': RetrySpec | undefined;
+  /** Undefined = as `connection.idleTimeout`, the default. */
+  readonly 'http.idleTimeout': number | undefined;
+  /** Default 2. */
+  readonly 'http.retries.attempts': number;
+  /** Default `connect` only. */
+  readonly 'http.retries.on': readonly RetryCondition[];
+  /** Undefined = bounded by `http.timeout` alone, the default. */
+  readonly 'http.retries.perTry': number | undefined;
+  /** Of active requests. Default 20 %. */
+  readonly 'http.retries.budget': number;
   /** Every service needs an AccessPolicy to be called at all. Default false. */
   readonly 'access.requirePolicy': boolean;
 }

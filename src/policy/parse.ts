@@ -3,10 +3,9 @@ import type { CallerMatch } from '../model/access.ts';
 import { parseServiceKey, type ServiceKey } from '../model/names.ts';
 import { count, type Fault, judge, type Judged, section } from '../wire/schema.ts';
 import { formatPath } from '../wire/value-path.ts';
-import type { TrafficFields } from './fields.ts';
 import { apiVersion, type Policy, policyKinds, type PolicyKind } from './policy.ts';
 import { judgeFederation, judgeTraffic } from './traffic-schema.ts';
-import { cluster, idPattern, nameWord, serviceAccount, serviceName, trustDomain } from './words.ts';
+import { cluster, idPattern, method, nameWord, pathPrefix, serviceAccount, serviceName, trustDomain } from './words.ts';
 
 /** A policy as it was understood, or everything that is wrong with its document: path, value, what would be right. */
 export type ParsedPolicy =
@@ -53,17 +52,14 @@ const accessSpec = section({
         {
           services: z.exactOptional(z.array(serviceName).min(1).max(maxList)),
           ports: z.exactOptional(z.array(port).min(1).max(maxList)),
+          methods: z.exactOptional(z.array(method).min(1).max(maxList)),
+          pathPrefixes: z.exactOptional(z.array(pathPrefix).min(1).max(maxList)),
         },
-        'a mapping with services or ports; methods and paths of HTTP cannot be judged yet',
+        'a mapping with services, ports, methods or pathPrefixes',
       ),
     ),
   }),
 });
-
-const noEffect: ReadonlyMap<keyof TrafficFields, string> = new Map([
-  ['http.timeout', 'http.timeout has no effect yet: gateways carry connections, not requests'],
-  ['http.retries', 'http.retries has no effect yet: gateways carry connections, not requests'],
-]);
 
 /**
  * Reads one policy document. Never throws: it may come from anywhere. Unknown keys of `spec` are refused, so that a
@@ -86,10 +82,17 @@ export function parsePolicy(document: unknown): ParsedPolicy {
   const spec: unknown = outer.value['spec'] ?? {};
   const body = bodyOf(kind, spec, meta.namespace ?? '');
   if (!body.ok) return body;
-  const fields = body.value.kind === 'AccessPolicy' ? {} : body.value.fields;
-  const notes = [...noEffect].flatMap(([field, note]) => (field in fields ? [note] : []));
   // The envelope's schema saw that it is a mapping, or nothing.
-  return { ok: true, policy: { name, body: body.value, spec: spec as Policy['spec'], notes } };
+  return { ok: true, policy: { name, body: body.value, spec: spec as Policy['spec'], notes: notesOf(body.value) } };
+}
+
+/** What is right and yet has no effect in this policy by itself. */
+function notesOf(body: Policy['body']): readonly string[] {
+  if (body.kind === 'AccessPolicy') return [];
+  const { fields } = body;
+  const algorithm = fields['loadBalancing.algorithm'];
+  if (!fields['loadBalancing.hash'] || algorithm === undefined || algorithm === 'consistentHash') return [];
+  return [`loadBalancing.hash has no effect with algorithm ${algorithm}: it is for consistentHash`];
 }
 
 /** `spec.failover.hold: '5' must be a duration…`, one a fault. */
@@ -116,7 +119,12 @@ function bodyOf(kind: PolicyKind, spec: unknown, namespace: string): Judged<Poli
     if (!judged.ok) return judged;
     const { action, mode, from, to } = judged.value.spec;
     const services = to?.services && new Set(to.services.map(keyOf));
-    return { ok: true, value: { kind, action, audit: mode === 'audit', from, services, ports: to?.ports } };
+    const { ports, methods, pathPrefixes } = to ?? {};
+    const requests = (methods ?? pathPrefixes) && {
+      ...(methods && { methods }),
+      ...(pathPrefixes && { pathPrefixes }),
+    };
+    return { ok: true, value: { kind, action, audit: mode === 'audit', from, services, ports, requests } };
   }
   const judged = kind === 'TrafficPolicy' ? judgeTraffic(spec) : judgeFederation(spec);
   if (!judged.ok) return judged;

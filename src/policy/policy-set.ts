@@ -149,6 +149,6 @@ function combine(layers: readonly PublishedPolicy[]): StatedPolicy {
 function ruleOf(published: PublishedPolicy, service: ServiceKey): AccessRule[] {
   const { body } = published.policy;
   if (body.kind !== 'AccessPolicy' || (body.services && !body.services.has(service))) return [];
-  const { action, audit, from, ports } = body;
-  return [{ policy: describeOrigin(published), action, audit, from, ports }];
+  const { action, audit, from, ports, requests } = body;
+  return [{ policy: describeOrigin(published), action, audit, from, ports, ...(requests && { requests }) }];
 }

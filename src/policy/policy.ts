@@ -1,4 +1,4 @@
-import type { CallerMatch } from '../model/access.ts';
+import type { CallerMatch, RequestMatch } from '../model/access.ts';
 import { IsthmusError } from '../model/error.ts';
 import { type ClusterName, parseServiceKey, type ServiceKey } from '../model/names.ts';
 import type { PolicyRecord } from '../model/record.ts';
@@ -39,6 +39,8 @@ export interface AccessPolicy {
   readonly services: ReadonlySet<ServiceKey> | undefined;
   /** Service ports; undefined: every one. */
   readonly ports: readonly number[] | undefined;
+  /** Undefined: every request, and every connection. */
+  readonly requests: RequestMatch | undefined;
 }
 
 /** A policy that was understood. */

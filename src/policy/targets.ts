@@ -2,7 +2,13 @@ import type { LocalService } from '../model/ports/service-source.ts';
 import type { ClusterName } from '../model/names.ts';
 import type { ExportRecord } from '../model/record.ts';
 import type { FailoverPlan, Target } from '../model/route.ts';
-import { defaultConnection, defaultLoadBalancing, defaultOutlier, type TrafficPlan } from '../model/traffic.ts';
+import {
+  defaultConnection,
+  defaultLoadBalancing,
+  defaultOutlier,
+  type HttpPlan,
+  type TrafficPlan,
+} from '../model/traffic.ts';
 import type { ClusterView, MeshView, ServiceView } from '../model/view.ts';
 import { baseFields, type PolicyBase } from './defaults.ts';
 import { type Drains, drainPlan } from './drain.ts';
@@ -129,6 +135,7 @@ function trafficOf(fields: Partial<TrafficFields>, all: TrafficFields, { traffic
       loadBalancing: {
         ...defaultLoadBalancing,
         algorithm: all['loadBalancing.algorithm'],
+        ...(all['loadBalancing.hash'].by !== 'sourceIP' && { hash: all['loadBalancing.hash'] }),
         slowStartMs: all['loadBalancing.slowStart'],
       },
     }),
@@ -151,5 +158,22 @@ function trafficOf(fields: Partial<TrafficFields>, all: TrafficFields, { traffic
         maxEjected: all['outlier.maxEjected'],
       },
     }),
+    ...(states('http') && { http: httpOf(all) }),
+  };
+}
+
+function httpOf(all: TrafficFields): HttpPlan {
+  const timeoutMs = all['http.timeout'];
+  const idleTimeoutMs = all['http.idleTimeout'];
+  const perTryMs = all['http.retries.perTry'];
+  return {
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(idleTimeoutMs !== undefined && { idleTimeoutMs }),
+    retries: {
+      attempts: all['http.retries.attempts'],
+      on: all['http.retries.on'],
+      ...(perTryMs !== undefined && { perTryMs }),
+      budget: all['http.retries.budget'],
+    },
   };
 }

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import type { ClusterName } from '../model/names.ts';
-import { parseDuration } from '../runtime/duration.ts';
+import { formatDuration } from '../runtime/duration.ts';
 import { count, judge, type Judged, scalar, section, share } from '../wire/schema.ts';
-import type { ClusterMatch, RetrySpec, TierSpec, TrafficFields } from './fields.ts';
+import { hashKey, raceAfter, retryConditions } from '../wire/traffic-words.ts';
+import type { ClusterMatch, TierSpec, TrafficFields } from './fields.ts';
 import { cluster, duration, labels, serviceName } from './words.ts';
 
 const second = 1000;
@@ -80,31 +81,12 @@ const tiers = z
     }
   });
 
-const raceAfter: z.ZodType<number | 'auto'> = scalar(
-  `'auto' (by the measured round trip) or a duration such as '250ms', from 10ms to 1m`,
-  (value) => {
-    if (value === 'auto') return value;
-    const ms = typeof value === 'string' ? parseDuration(value) : undefined;
-    return ms !== undefined && ms >= 10 && ms <= 60_000 ? ms : undefined;
-  },
-);
-
-const retries: z.ZodType<RetrySpec> = section({
+const retries = section({
   attempts: z.exactOptional(count(0, 10)),
-  on: z.exactOptional(
-    z
-      .array(
-        scalar(`'connect', 'reset' or a status from 500 to 599`, (value) => {
-          const text = String(value);
-          return text === 'connect' || text === 'reset' || /^5\d\d$/.test(text) ? text : undefined;
-        }),
-      )
-      .min(1)
-      .max(32),
-  ),
+  on: z.exactOptional(retryConditions),
   perTry: z.exactOptional(duration(1, hour)),
   budget: z.exactOptional(share),
-}).transform(({ perTry, ...rest }) => ({ ...rest, ...(perTry !== undefined && { perTryMs: perTry }) }));
+});
 
 /** What both kinds may say. */
 const trafficShape = {
@@ -137,8 +119,7 @@ const trafficShape = {
   loadBalancing: z.exactOptional(
     section({
       algorithm: z.exactOptional(z.enum(['leastRequest', 'roundRobin', 'random', 'consistentHash'])),
-      /** What `consistentHash` goes by; headers and cookies are not to be seen in a plain connection. */
-      hash: z.exactOptional(z.literal('sourceIP')),
+      hash: z.exactOptional(hashKey),
       slowStart: z.exactOptional(duration(0, hour)),
     }),
   ),
@@ -159,7 +140,18 @@ const trafficShape = {
       maxEjected: z.exactOptional(share),
     }),
   ),
-  http: z.exactOptional(section({ timeout: z.exactOptional(duration(1, day)), retries: z.exactOptional(retries) })),
+  http: z.exactOptional(
+    section({
+      /** `0s` is no limit. */
+      timeout: z.exactOptional(duration(0, day)),
+      idleTimeout: z.exactOptional(duration(second, 7 * day)),
+      retries: z.exactOptional(retries),
+    }).superRefine(({ timeout = 0, retries: given }, context) => {
+      if (timeout === 0 || given?.perTry === undefined || given.perTry <= timeout) return;
+      const message = `must not be above http.timeout, which is ${formatDuration(timeout)}: current value is ${formatDuration(given.perTry)}`;
+      context.addIssue({ code: 'custom', path: ['retries', 'perTry'], message });
+    }),
+  ),
 };
 
 function percent(part: number): string {
@@ -202,14 +194,16 @@ export function judgeFederation(spec: unknown): Judged<TrafficStatement> {
   return { ok: true, value: { service: undefined, fields: fieldsOf(judged.value.spec) } };
 }
 
-/** The fields that the sections of a `spec` state, by their paths. */
+/** The fields that the sections of a `spec` state, by their paths. `retries` is a section inside one. */
 function fieldsOf(sections: Readonly<Record<string, object | undefined>>): Partial<TrafficFields> {
   const fields: [string, unknown][] = [];
-  for (const [name, part] of Object.entries(sections)) {
-    for (const [key, value] of Object.entries(part ?? {})) {
-      // `hash` has one value only: it is a word for readers.
-      if (value !== undefined && key !== 'hash') fields.push([`${name}.${key}`, value]);
+  const add = (path: string, part: object): void => {
+    for (const [key, value] of Object.entries(part)) {
+      if (value === undefined) continue;
+      if (path === 'http' && key === 'retries') add('http.retries', value as object);
+      else fields.push([`${path}.${key}`, value]);
     }
-  }
+  };
+  for (const [name, part] of Object.entries(sections)) add(name, part ?? {});
   return Object.fromEntries(fields) as Partial<TrafficFields>;
 }

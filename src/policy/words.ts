@@ -1,8 +1,10 @@
 import { z } from 'zod';
+import { IsthmusError } from '../model/error.ts';
 import { parseSpiffeId, parseTrustDomain, type TrustDomain } from '../model/identity.ts';
 import { type ClusterName, parseClusterName, parseServiceKey } from '../model/names.ts';
 import { formatDuration, parseDuration } from '../runtime/duration.ts';
 import { fromText } from '../wire/schema.ts';
+import { readPath } from './request-path.ts';
 
 /** Values that policies are made of. */
 
@@ -57,6 +59,32 @@ export const serviceName: z.ZodType<string> = fromText(
   (value) => {
     parseServiceKey(`x/${value}`);
     return value;
+  },
+);
+
+/** Case counts (RFC 9110 §9.1), and all that are in use are in upper case. */
+export const method: z.ZodType<string> = fromText(`a method in upper case, such as 'GET'`, (value) =>
+  /^[A-Z][-A-Z0-9_]{0,31}$/.test(value) ? value : undefined,
+);
+
+const maxPath = 1024;
+
+/** The result is decoded. */
+export const pathPrefix: z.ZodType<string> = fromText(
+  `the beginning of a path in whole segments, such as '/api': it is for '/api' and all below`,
+  (value) => {
+    const wrong = (why: string): never => {
+      throw new IsthmusError(
+        'invalid',
+        `must be the beginning of a path, such as '/api': current value '${value.slice(0, 80)}' ${why}`,
+      );
+    };
+    if (value.length > maxPath) return wrong(`is longer than ${maxPath}`);
+    if (value.includes('?')) return wrong('has a query, which no rule can judge');
+    if (value.includes('*')) return wrong(`has a '*': a prefix is for all below it by itself`);
+    const read = readPath(value);
+    if (!read.ok) return wrong(read.reason);
+    return value !== '/' && value.endsWith('/') ? wrong(`must not end in '/'`) : read.path;
   },
 );
 

@@ -10,7 +10,7 @@ import { trustDomainOf } from '../model/identity.ts';
 import type { Clock } from '../model/ports/clock.ts';
 import type { Log } from '../model/ports/log.ts';
 import type { GatewayAddress } from '../model/record.ts';
-import { judgeAccess } from '../policy/access.ts';
+import { judgeByPolicy } from '../policy/access.ts';
 import { sharesStep } from '../policy/shares.ts';
 import { formatHostPort } from '../model/address.ts';
 import { systemClock } from '../runtime/io/clock.ts';
@@ -78,7 +78,7 @@ export async function startGatewayRole(config: GatewayConfig, context: GatewayCo
       verifier: identity.verifier,
       table: client.table,
       step: sharesStep(() => clock.now()),
-      access: judgeAccess,
+      access: judgeByPolicy,
       clock,
       log,
       limits: config.limits,

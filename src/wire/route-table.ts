@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { IsthmusError } from '../model/error.ts';
-import type { AccessPlan, CallerMatch } from '../model/access.ts';
+import type { AccessPlan, AccessRule, CallerMatch, RequestMatch } from '../model/access.ts';
 import { parseTrustDomain } from '../model/identity.ts';
 import { parseClusterName, parseReplicaName, parseServiceKey } from '../model/names.ts';
 import type { ClusterRoute, DrainPlan, FailoverPlan, RouteTable, ServiceRoute, Target } from '../model/route.ts';
-import type { TrafficPlan } from '../model/traffic.ts';
+import { type HashKey, type HttpPlan, isRetryCondition, type TrafficPlan } from '../model/traffic.ts';
 import { MapDigest } from './digest.ts';
 
 /**
@@ -21,6 +21,13 @@ const traffic = {
   loadBalancing: z.exactOptional(
     z.object({
       algorithm: z.enum(['leastRequest', 'roundRobin', 'random', 'consistentHash']),
+      hash: z.exactOptional(
+        z.discriminatedUnion('by', [
+          z.object({ by: z.literal('sourceIP') }),
+          z.object({ by: z.literal('header'), name: z.string().min(1).max(128) }),
+          z.object({ by: z.literal('cookie'), name: z.string().min(1).max(128) }),
+        ]),
+      ),
       slowStartMs: z.number().min(0),
     }),
   ),
@@ -41,6 +48,22 @@ const traffic = {
       maxEjected: z.number().min(0).max(1),
     }),
   ),
+  http: z.exactOptional(
+    z.object({
+      timeoutMs: z.exactOptional(z.number().min(0)),
+      idleTimeoutMs: z.exactOptional(z.number().min(1)),
+      retries: z.object({
+        attempts: z.number().int().min(0).max(100),
+        /** A condition that a newer agent knows and this gateway does not is never met. */
+        on: z
+          .array(z.union([z.number(), z.string().max(64)]))
+          .max(64)
+          .transform((given) => given.filter(isRetryCondition)),
+        perTryMs: z.exactOptional(z.number().min(1)),
+        budget: z.number().min(0).max(1),
+      }),
+    }),
+  ),
 };
 
 const part = z.number().min(0).max(1);
@@ -55,6 +78,28 @@ const callerSchema = z.object({
   proof: z.exactOptional(z.enum(['proven', 'asserted'])),
 });
 
+/**
+ * A gateway that does not know `requests` must not take an allowing rule for one about everything: it finds it without
+ * ports, and so of no effect. A denying one it may take so.
+ */
+const requestsSchema = z.object({
+  methods: z.exactOptional(listed),
+  pathPrefixes: z.exactOptional(listed),
+  ports: z.exactOptional(z.array(port).max(256)),
+});
+
+interface EncodedRule extends Omit<AccessRule, 'from' | 'ports' | 'requests'> {
+  readonly from?: readonly CallerMatch[] | undefined;
+  readonly ports?: readonly number[] | undefined;
+  readonly requests?: RequestMatch & { readonly ports?: readonly number[] };
+}
+
+function ruleOf({ from, ports, requests, ...rest }: EncodedRule): AccessRule {
+  if (!requests) return { ...rest, from, ports };
+  const { ports: meant, ...match } = requests;
+  return { ...rest, from, ports: rest.action === 'allow' ? meant : ports, requests: match };
+}
+
 const accessSchema = z.object({
   otherwise: z.enum(['allow', 'deny']),
   why: z.string().max(1000),
@@ -67,8 +112,9 @@ const accessSchema = z.object({
           audit: z.boolean(),
           from: z.array(callerSchema).max(64).optional(),
           ports: z.array(port).max(256).optional(),
+          requests: z.exactOptional(requestsSchema),
         })
-        .transform(({ from, ports, ...rest }) => ({ ...rest, from, ports })),
+        .transform(ruleOf),
     )
     .max(1000),
 });
@@ -191,18 +237,25 @@ function failoverFields(plan: FailoverPlan): FailoverPlan {
   };
 }
 
-function accessFields({ otherwise, why, rules }: AccessPlan): AccessPlan {
+function accessFields({
+  otherwise,
+  why,
+  rules,
+}: AccessPlan): Omit<AccessPlan, 'rules'> & { rules: readonly EncodedRule[] } {
   return {
     otherwise,
     why,
-    rules: rules.map(({ policy, action, audit, from, ports }) => ({
-      policy,
-      action,
-      audit,
-      from: from?.map(callerFields),
-      ports,
-    })),
+    rules: rules.map(ruleFields),
   };
+}
+
+function ruleFields({ policy, action, audit, from, ports, requests }: AccessRule): EncodedRule {
+  const fields = { policy, action, audit, from: from?.map(callerFields) };
+  if (!requests) return { ...fields, ports };
+  const { methods, pathPrefixes } = requests;
+  const match = { ...(methods && { methods }), ...(pathPrefixes && { pathPrefixes }) };
+  if (action === 'deny') return { ...fields, ports, requests: match };
+  return { ...fields, ports: [], requests: { ...match, ...(ports && { ports }) } };
 }
 
 function callerFields({ trustDomains, clusters, namespaces, serviceAccounts, ids, proof }: CallerMatch): CallerMatch {
@@ -217,10 +270,14 @@ function callerFields({ trustDomains, clusters, namespaces, serviceAccounts, ids
 }
 
 /** Absent parts are left out, so that a route without them has the bytes it always had. */
-function trafficFields({ loadBalancing, connection, outlier }: TrafficPlan): TrafficPlan {
+function trafficFields({ loadBalancing, connection, outlier, http }: TrafficPlan): TrafficPlan {
   return {
     ...(loadBalancing && {
-      loadBalancing: { algorithm: loadBalancing.algorithm, slowStartMs: loadBalancing.slowStartMs },
+      loadBalancing: {
+        algorithm: loadBalancing.algorithm,
+        ...(loadBalancing.hash && { hash: hashFields(loadBalancing.hash) }),
+        slowStartMs: loadBalancing.slowStartMs,
+      },
     }),
     ...(connection && {
       connection: {
@@ -239,6 +296,20 @@ function trafficFields({ loadBalancing, connection, outlier }: TrafficPlan): Tra
         maxEjected: outlier.maxEjected,
       },
     }),
+    ...(http && { http: httpFields(http) }),
+  };
+}
+
+function hashFields(hash: HashKey): HashKey {
+  return hash.by === 'sourceIP' ? { by: hash.by } : { by: hash.by, name: hash.name };
+}
+
+function httpFields({ timeoutMs, idleTimeoutMs, retries }: HttpPlan): HttpPlan {
+  const { attempts, on, perTryMs, budget } = retries;
+  return {
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(idleTimeoutMs !== undefined && { idleTimeoutMs }),
+    retries: { attempts, on, ...(perTryMs !== undefined && { perTryMs }), budget },
   };
 }
 

@@ -41,9 +41,9 @@ describe('judgeByExport', () => {
   it('names the rule', () => {
     const caller = callerOf({ id: id('spiffe://west.mesh.test/isthmus/gateway/gw0'), cluster: west }, undefined);
     const judge = (allow: 'members' | 'policy'): unknown =>
-      judgeByExport({ route: serviceRoute({ self: 'east', allow }), port: 80, caller });
-    assert.deepEqual(judge('members'), { allowed: true, rule: 'allow: members' });
-    assert.deepEqual(judge('policy'), { allowed: false, rule: 'allow: policy, and no policy allows' });
+      judgeByExport.connection({ route: serviceRoute({ self: 'east', allow }), port: 80, caller });
+    assert.deepEqual(judge('members'), { decision: 'allowed', rule: 'allow: members' });
+    assert.deepEqual(judge('policy'), { decision: 'denied', rule: 'allow: policy, and no policy allows' });
   });
 });
 

@@ -29,14 +29,14 @@ function judge(
 
 suite('judgeAccess', () => {
   test('without a policy the export decides', () => {
-    assert.deepEqual(judge(undefined, anonymous), { allowed: true, rule: 'allow: members' });
-    assert.equal(judge(undefined, anonymous, 80, 'policy').allowed, false);
+    assert.deepEqual(judge(undefined, anonymous), { decision: 'allowed', rule: 'allow: members' });
+    assert.equal(judge(undefined, anonymous, 80, 'policy').decision, 'denied');
   });
 
   test('as soon as a policy targets the service, what none allows is denied', () => {
     const access = plan([{ from: [{ clusters: ['south'] }] }]);
     const verdict = judge(access, anonymous);
-    assert.equal(verdict.allowed, false);
+    assert.equal(verdict.decision, 'denied');
     assert.match(verdict.rule, /AccessPolicy shop\/p0 of west targets it, and no rule allows/);
   });
 
@@ -46,8 +46,8 @@ suite('judgeAccess', () => {
 
   test('deny wins over allow, and is named', () => {
     const access = plan([{ from: [{ clusters: ['east'] }] }, { action: 'deny', from: [{ namespaces: ['shop'] }] }]);
-    assert.deepEqual(judge(access, asserted), { allowed: false, rule: 'AccessPolicy shop/p1 of west' });
-    assert.deepEqual(judge(access, anonymous), { allowed: true, rule: 'AccessPolicy shop/p0 of west' });
+    assert.deepEqual(judge(access, asserted), { decision: 'denied', rule: 'AccessPolicy shop/p1 of west' });
+    assert.deepEqual(judge(access, anonymous), { decision: 'allowed', rule: 'AccessPolicy shop/p0 of west' });
   });
 
   const matches: readonly (readonly [string, object, Caller, boolean])[] = [
@@ -78,21 +78,24 @@ suite('judgeAccess', () => {
   ];
   for (const [what, from, caller, expected] of matches) {
     test(`${expected ? 'matches' : 'does not match'} ${what}`, () => {
-      assert.equal(judge(plan([{ from: [from] }]), caller).allowed, expected);
-      assert.equal(judge(plan([{ action: 'deny', from: [from] }, { action: 'allow' }]), caller).allowed, !expected);
+      assert.equal(judge(plan([{ from: [from] }]), caller).decision, expected ? 'allowed' : 'denied');
+      assert.equal(
+        judge(plan([{ action: 'deny', from: [from] }, { action: 'allow' }]), caller).decision,
+        expected ? 'denied' : 'allowed',
+      );
     });
   }
 
   test('ports are part of a rule', () => {
     const access = plan([{ to: { ports: [80] } }]);
-    assert.equal(judge(access, anonymous, 80).allowed, true);
-    assert.equal(judge(access, anonymous, 81).allowed, false);
+    assert.equal(judge(access, anonymous, 80).decision, 'allowed');
+    assert.equal(judge(access, anonymous, 81).decision, 'denied');
   });
 
   test('audit decides nothing and says what it would', () => {
     const denying = plan([{ mode: 'audit', action: 'deny', from: [{ clusters: ['east'] }] }]);
     assert.deepEqual(judge(denying, anonymous), {
-      allowed: true,
+      decision: 'allowed',
       rule: 'allow: members; audit: would be denied by AccessPolicy shop/p0 of west',
     });
     const allowing = plan([{ mode: 'audit', from: [{ clusters: ['south'] }] }]);
@@ -105,9 +108,9 @@ suite('judgeAccess', () => {
     const all = published(policy('FederationPolicy', { access: { requirePolicy: true } }, 'default'));
     const strict = new PolicySet([all]).access(web, 'members');
     assert.match(judge(strict, anonymous).rule, /FederationPolicy default of east requires a policy/);
-    assert.equal(judge(strict, anonymous).allowed, false);
+    assert.equal(judge(strict, anonymous).decision, 'denied');
     const opened = new PolicySet([all, published(policy('AccessPolicy', { from: [{ clusters: ['east'] }] }))]);
-    assert.equal(judge(opened.access(web, 'members'), anonymous).allowed, true);
+    assert.equal(judge(opened.access(web, 'members'), anonymous).decision, 'allowed');
   });
 
   test('adding a deny rule never lets anybody in', () => {
@@ -119,8 +122,8 @@ suite('judgeAccess', () => {
         from,
         fc.constantFrom(anonymous, asserted, proven),
         (rules, denied, caller) => {
-          const before = judge(plan(rules), caller).allowed;
-          const after = judge(plan([...rules, { action: 'deny', from: denied }]), caller).allowed;
+          const before = judge(plan(rules), caller).decision === 'allowed';
+          const after = judge(plan([...rules, { action: 'deny', from: denied }]), caller).decision === 'allowed';
           assert.ok(before || !after);
         },
       ),

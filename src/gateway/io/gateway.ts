@@ -1,3 +1,4 @@
+import type { AccessJudge } from '../../model/access.ts';
 import type { ClusterName, ReplicaName } from '../../model/names.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { PeerVerifier, SvidSource, TrustSource } from '../../model/ports/identity.ts';
@@ -11,7 +12,7 @@ import { Watchable } from '../../runtime/watchable.ts';
 import { sleep } from '../../runtime/sleep.ts';
 import type { GatewayReport, ServiceReport } from '../../wire/gateway-report.ts';
 import type { AccessLog } from '../access-log.ts';
-import { type AccessJudge, judgeByExport } from '../access/verdict.ts';
+import { judgeByExport } from '../access/verdict.ts';
 import { ServiceBook } from '../balance/service-book.ts';
 import { type GatewayLimits, limitsOf, type LimitUse } from '../limits.ts';
 import { gaugesOf } from '../metrics/gauges.ts';

@@ -1,6 +1,6 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
-import type { AccessVerdict, Caller } from '../../model/access.ts';
+import type { AccessJudge, AccessVerdict, Caller } from '../../model/access.ts';
 import type { ClusterName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { SourceIdentity } from '../../model/ports/source-identity.ts';
@@ -14,14 +14,12 @@ import {
   type RefusalReason,
   statusOf,
 } from '../../wire/connect.ts';
-import type { ResponseFlag } from '../access-log.ts';
+import type { ConnectionFacts, ResponseFlag } from '../access-log.ts';
 import { callerOf } from '../access/caller.ts';
-import type { AccessJudge } from '../access/verdict.ts';
 import type { ServiceBook } from '../balance/service-book.ts';
 import type { ServiceEntry } from '../balance/service-entry.ts';
 import type { Refusals } from '../metrics/refusals.ts';
 import { type CandidateContext, inboundCandidates, outboundCandidates } from './candidates.ts';
-import type { ConnectionFacts } from './carried.ts';
 import type { Connections } from './connections.ts';
 import { type InboundPeer, refuseStream } from './hbone-server.ts';
 import type { ImportedPort } from './import-listeners.ts';
@@ -166,8 +164,8 @@ export class Intake {
     });
     if (hop > 0) return no('loop');
     if (!entry || !known) return no('not-exported');
-    const verdict = this.#options.access({ route: entry.route, port, caller });
-    if (!verdict.allowed) return no('denied', verdict);
+    const verdict = this.#options.access.connection({ route: entry.route, port, caller });
+    if (verdict.decision !== 'allowed') return no('denied', verdict);
     if (!entry.route.ports.some((one) => one.port === port)) return no('unknown-port', verdict);
     if (this.#options.draining()) return no('draining', verdict);
     const overload = this.#options.connections.overload(entry, caller.peer);

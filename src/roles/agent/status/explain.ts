@@ -142,7 +142,8 @@ function accessSteps(facts: AgentFacts, route: ServiceRoute, asked: AccessQuesti
         identity: asked.identity,
         proof: asked.identity === undefined ? 'none' : 'asserted',
       };
-      const { allowed, rule } = judgeAccess({ route: { allow, ...(access && { access }) }, port: asked.port, caller });
+      const { decision, rule } = judgeAccess({ route: { allow, ...(access && { access }) }, port: asked.port, caller });
+      const allowed = decision === 'allowed';
       const who = asked.identity ?? `an anonymous caller of ${self}`;
       return {
         title: `access ${cluster}`,
