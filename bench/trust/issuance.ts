@@ -7,8 +7,10 @@ import { clusterTrustDomain, parseTrustDomain, roleId } from '../../src/model/id
 import { type ClusterName, parseClusterName, parseReplicaName } from '../../src/model/names.ts';
 import type { Log } from '../../src/model/ports/log.ts';
 import { systemClock } from '../../src/runtime/io/clock.ts';
-import { AuthorityCore, type RenewCommand } from '../../src/trust/io/authority-core.ts';
+import { AuthorityIssuance, type RenewCommand } from '../../src/trust/io/authority-issuance.ts';
 import { AuthorityLedger } from '../../src/trust/io/authority-ledger.ts';
+import { Refusals } from '../../src/trust/io/authority-refusals.ts';
+import { AuthorityTokens } from '../../src/trust/io/authority-tokens.ts';
 import { issueRoot } from '../../src/trust/io/issuer.ts';
 import { createCsr, generateKeyPem, signerOf } from '../../src/trust/io/keys.ts';
 import { decodeJoinToken } from '../../src/wire/join-token.ts';
@@ -51,19 +53,21 @@ export async function issuanceRound(seconds: number): Promise<IssuanceFigures> {
   const ledger = await AuthorityLedger.open({ path, federationDomain, anchor, clock, log: silent });
   try {
     const limits = { global: generous, renewalReserve: 0, source: generous, identity: generous };
-    const core = new AuthorityCore({
+    const refusals = new Refusals({ ledger, clock, log: silent });
+    const tokens = new AuthorityTokens({ ledger, federationDomain, rootSha256: '0'.repeat(64), clock });
+    const core = new AuthorityIssuance({
       ledger,
+      refusals,
       root,
       anchor,
       federationDomain,
       clock,
-      log: silent,
       nameConstraints: true,
       limits,
     });
     const names = Array.from({ length: clusters }, (_, index) => parseClusterName(`cluster-${index}`));
     for (let at = 0; at < names.length; at += 50) {
-      await Promise.all(names.slice(at, at + 50).map((cluster) => admit(core, cluster)));
+      await Promise.all(names.slice(at, at + 50).map((cluster) => admit(core, tokens, cluster)));
     }
     return await measure(core, requestsOf(names), seconds);
   } finally {
@@ -87,8 +91,8 @@ function requestsOf(names: readonly ClusterName[]): readonly RenewCommand[] {
   return made;
 }
 
-async function admit(core: AuthorityCore, cluster: ClusterName): Promise<void> {
-  const { token } = await core.issueToken({ cluster, addresses: ['127.0.0.1:1'], who: 'bench' });
+async function admit(core: AuthorityIssuance, tokens: AuthorityTokens, cluster: ClusterName): Promise<void> {
+  const { token } = await tokens.issue({ cluster, addresses: ['127.0.0.1:1'], who: 'bench' });
   const { secret } = decodeJoinToken(token);
   await core.join({
     cluster,
@@ -100,7 +104,7 @@ async function admit(core: AuthorityCore, cluster: ClusterName): Promise<void> {
 }
 
 async function measure(
-  core: AuthorityCore,
+  core: AuthorityIssuance,
   requests: readonly RenewCommand[],
   seconds: number,
 ): Promise<IssuanceFigures> {

@@ -12,7 +12,7 @@ import type { ClusterName } from '../model/names.ts';
 import type { MemberHub } from '../model/trust.ts';
 import { systemClock } from '../runtime/io/clock.ts';
 import { type Authority, openAuthority } from '../trust/io/authority.ts';
-import { authorityLimits } from '../trust/io/authority-core.ts';
+import { authorityLimits } from '../trust/io/authority-issuance.ts';
 import { type BundleEndpoint, startBundleEndpoint } from '../trust/io/bundle-endpoint.ts';
 import { createAuthorityApi } from './authority/api.ts';
 import { openHub } from './open-hub.ts';

@@ -9,8 +9,10 @@ import fc from 'fast-check';
 import { clusterTrustDomain, parseTrustDomain, roleId } from '../../src/model/identity.ts';
 import { parseClusterName, parseReplicaName } from '../../src/model/names.ts';
 import { initAuthority, openAuthority } from '../../src/trust/io/authority.ts';
-import { AuthorityCore, authorityLimits } from '../../src/trust/io/authority-core.ts';
+import { AuthorityIssuance, authorityLimits } from '../../src/trust/io/authority-issuance.ts';
 import { AuthorityLedger } from '../../src/trust/io/authority-ledger.ts';
+import { Refusals } from '../../src/trust/io/authority-refusals.ts';
+import { AuthorityTokens } from '../../src/trust/io/authority-tokens.ts';
 import { type Issuer, issueRoot } from '../../src/trust/io/issuer.ts';
 import { createCsr, generateKeyPem, signerOf } from '../../src/trust/io/keys.ts';
 import { decodeJoinToken } from '../../src/wire/join-token.ts';
@@ -31,18 +33,20 @@ async function newCore(ends: Endings, limits = authorityLimits) {
   const path = join(await ends.directory(), 'authority.db');
   const ledger = await AuthorityLedger.open({ path, federationDomain, anchor, clock, log: silent });
   ends.add(() => ledger.close());
-  const parts = { ledger, root, anchor, federationDomain, clock, log: silent, nameConstraints: true, limits };
-  return { clock, ledger, core: new AuthorityCore(parts), root };
+  const refusals = new Refusals({ ledger, clock, log: silent });
+  const parts = { ledger, refusals, root, anchor, federationDomain, clock, nameConstraints: true, limits };
+  const tokens = new AuthorityTokens({ ledger, federationDomain, rootSha256: '0'.repeat(64), clock });
+  return { clock, ledger, tokens, core: new AuthorityIssuance(parts), root };
 }
 
-async function secretFor(core: AuthorityCore): Promise<Uint8Array> {
-  const { token } = await core.issueToken({ cluster: east, addresses: ['127.0.0.1:1'], who: 'test' });
+async function secretFor(tokens: AuthorityTokens): Promise<Uint8Array> {
+  const { token } = await tokens.issue({ cluster: east, addresses: ['127.0.0.1:1'], who: 'test' });
   return decodeJoinToken(token).secret;
 }
 
 test('a request that is no canonical proof of possession is refused, written down, and costs no token', async (t) => {
-  const { core, ledger } = await newCore(new Endings(t));
-  const secret = await secretFor(core);
+  const { core, tokens, ledger } = await newCore(new Endings(t));
+  const secret = await secretFor(tokens);
   const join = (csr: Uint8Array): Promise<unknown> => core.join({ cluster: 'east', replica: 'one', secret, csr, from });
   const good = Buffer.from(newCsr());
   await assert.rejects(join(Buffer.alloc(0)), { code: 'invalid', message: /is not DER|malformed/ });
@@ -64,13 +68,13 @@ test('a request that is no canonical proof of possession is refused, written dow
 
 test('mutated requests never throw anything but refusals, and never get a certificate', async (t) => {
   const generous = { perSecond: 1e6, burst: 1e6 };
-  const { core, ledger } = await newCore(new Endings(t), {
+  const { core, tokens, ledger } = await newCore(new Endings(t), {
     global: generous,
     renewalReserve: 0,
     source: generous,
     identity: generous,
   });
-  const secret = await secretFor(core);
+  const secret = await secretFor(tokens);
   const good = Buffer.from(newCsr());
   const mutation = fc.record({ at: fc.nat(good.length - 1), value: fc.integer({ min: 0, max: 255 }), cut: fc.nat(3) });
   await fc.assert(
@@ -91,8 +95,8 @@ test('mutated requests never throw anything but refusals, and never get a certif
 });
 
 test('unknown tokens, a foreign name and a reused key are refused by name', async (t) => {
-  const { core } = await newCore(new Endings(t));
-  const secret = await secretFor(core);
+  const { core, tokens } = await newCore(new Endings(t));
+  const secret = await secretFor(tokens);
   const join = (more: object): Promise<unknown> =>
     core.join({ cluster: 'east', replica: 'one', secret, csr: newCsr(), from, ...more });
   await assert.rejects(join({ secret: randomBytes(32) }), { code: 'unauthenticated', message: /unknown/ });
@@ -102,14 +106,14 @@ test('unknown tokens, a foreign name and a reused key are refused by name', asyn
   await assert.rejects(join({ replica: '../x' }), { code: 'invalid', message: /'\.\.\/x'/ });
   const csr = newCsr();
   await join({ csr });
-  const second = await secretFor(core);
+  const second = await secretFor(tokens);
   await assert.rejects(join({ secret: second, csr, replica: 'two' }), { code: 'denied', message: /certified before/ });
 });
 
 test('a flood of refused calls neither fills the journal nor starves renewals', async (t) => {
   const limits = { ...authorityLimits, source: { perSecond: 50, burst: 400 } };
-  const { core, ledger, root } = await newCore(new Endings(t), limits);
-  const secret = await secretFor(core);
+  const { core, tokens, ledger, root } = await newCore(new Endings(t), limits);
+  const secret = await secretFor(tokens);
   await core.join({ cluster: 'east', replica: 'one', secret, csr: newCsr(), from });
   const { records: before } = await ledger.journalState();
   const codes = new Map<string, number>();
@@ -145,23 +149,23 @@ test('a flood of refused calls neither fills the journal nor starves renewals', 
 });
 
 test('a clock that went back stops decisions, not service, until somebody says that it is right', async (t) => {
-  const { core, ledger, clock } = await newCore(new Endings(t));
-  await secretFor(core);
+  const { core, tokens, ledger, clock } = await newCore(new Endings(t));
+  await secretFor(tokens);
   const { sequence } = ledger.roster.current;
   clock.offsetMs -= 86_400_000;
-  await assert.rejects(secretFor(core), {
+  await assert.rejects(secretFor(tokens), {
     code: 'unavailable',
     message: /the wall clock says .*, but the journal has/,
   });
   assert.match(ledger.problem ?? '', /wall clock/);
   assert.equal(ledger.roster.current.sequence, sequence, 'the roster is served as it was');
   await ledger.acceptClock('test', 'it was a day ahead');
-  await secretFor(core);
+  await secretFor(tokens);
   assert.equal((await ledger.journalState()).problem, undefined);
   clock.offsetMs -= 60_000;
-  await secretFor(core);
+  await secretFor(tokens);
   clock.offsetMs += 20 * 365 * 86_400_000;
-  const late = await secretFor(core);
+  const late = await secretFor(tokens);
   const expired = core.join({ cluster: 'east', replica: 'one', secret: late, csr: newCsr(), from });
   await assert.rejects(expired, /not within its issuer's life/);
   assert.equal(ledger.roster.current.clusters.size, 0, 'nothing is half joined');

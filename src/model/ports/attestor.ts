@@ -6,6 +6,8 @@ export interface Evidence {
   readonly bearer?: string;
   /** Of a client certificate that the TLS listener has verified. */
   readonly peer?: SpiffeId;
+  /** Of a join token: who has it was invited. */
+  readonly secret?: Uint8Array;
   /** The Unix socket on which the caller came; each stands for one identity. */
   readonly socket?: string;
 }
@@ -23,6 +25,9 @@ export interface Attestation {
 export interface Attestor {
   /** Whether this evidence is of the kind that this attestor judges. */
   accepts(evidence: Evidence): boolean;
-  /** @throws IsthmusError `unauthenticated`, naming the rule that failed */
+  /**
+   * @throws IsthmusError `unauthenticated`, naming the rule that failed; `denied` for somebody who is known and gets
+   * nothing here
+   */
   attest(evidence: Evidence): Promise<Attestation>;
 }

@@ -13,13 +13,13 @@ import {
 import { parseCsr } from '../x509/csr.ts';
 import { keyIdOf } from '../x509/certificate.ts';
 import { fingerprintOf, readCertificate } from '../x509/read.ts';
-import type { AuthorityCore } from './authority-core.ts';
+import type { AuthorityIssuance } from './authority-issuance.ts';
 import type { AuthorityKeys, IdentityKind } from './authority-keys.ts';
 import type { AuthorityLedger, Ruling } from './authority-ledger.ts';
 
 export interface OfflineRootOptions {
   readonly keys: AuthorityKeys;
-  readonly core: AuthorityCore;
+  readonly issuance: AuthorityIssuance;
   readonly ledger: AuthorityLedger;
   readonly nameConstraints: boolean;
   readonly clock: Pick<Clock, 'now'>;
@@ -146,7 +146,7 @@ export class OfflineRoot {
   }
 
   #ruling(pending: PendingEntry, der: Uint8Array): Ruling {
-    const { keys, core, nameConstraints, clock } = this.#options;
+    const { keys, issuance, nameConstraints, clock } = this.#options;
     const trustDomain = clusterTrustDomain(pending.cluster, keys.federationDomain);
     const { serial, notAfter } = checkIssued(der, {
       profile: 'intermediate',
@@ -156,7 +156,7 @@ export class OfflineRoot {
       anchor: keys.anchor,
       now: clock.now(),
     });
-    const { changes, entries } = core.recordIssued(pending, { certificate: der, serial, notAfter });
+    const { changes, entries } = issuance.recordIssued(pending, { certificate: der, serial, notAfter });
     return { changes: [...changes, { type: 'settled', keyId: pending.keyId }], entries };
   }
 }

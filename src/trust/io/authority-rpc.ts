@@ -19,13 +19,15 @@ import {
   timeHeader,
   type WatchRosterRequest,
 } from './authority-api.ts';
-import type { AuthorityCore, IssueAnswer } from './authority-core.ts';
+import type { AuthorityIssuance, IssueAnswer } from './authority-issuance.ts';
+import type { AuthorityMembers } from './authority-members.ts';
 import { answer } from './answer.ts';
 import { type CallIdentity, requirePeer } from './call-identity.ts';
 
 /** What the handlers work on. */
 export interface AuthorityRpcOptions {
-  readonly core: AuthorityCore;
+  readonly issuance: AuthorityIssuance;
+  readonly members: AuthorityMembers;
   readonly sealedRoster: Watch<SealedRoster | undefined>;
   readonly federationDomain: TrustDomain;
   /** DER. */
@@ -42,7 +44,7 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
   readonly handlers: UntypedServiceImplementation;
   watchers(): number;
 } {
-  const { core, sealedRoster, federationDomain, anchor, hubFor, peerOf, clock, log } = options;
+  const { issuance, members, sealedRoster, federationDomain, anchor, hubFor, peerOf, clock, log } = options;
   let watchers = 0;
 
   const rosterNow = (): SealedDocument => {
@@ -64,7 +66,7 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
     Join: answer<JoinRequest, IntermediateResponse>('Join', log, async (call) => {
       const from = call.getPeer();
       const { cluster, replica } = call.request;
-      const issued = await core.join({ ...call.request, from });
+      const issued = await issuance.join({ ...call.request, from });
       if ('certificate' in issued) log.info({ cluster, replica, from }, 'joined');
       else log.debug({ cluster, replica, from }, 'waits for the signature of the root');
       return responseOf(issued, cluster);
@@ -74,14 +76,14 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
       log,
       async (call) => {
         const { id, cluster } = requirePeer(peerOf, call);
-        const issued = await core.renew({ id, cluster, csr: call.request.csr, from: call.getPeer() });
+        const issued = await issuance.renew({ id, cluster, csr: call.request.csr, from: call.getPeer() });
         if ('certificate' in issued) log.info({ agent: id }, 'intermediate renewed');
         return responseOf(issued, cluster ?? '');
       },
     ),
     Leave: answer<LeaveRequest, LeaveResponse>('Leave', log, async (call) => {
       const { id, cluster } = requirePeer(peerOf, call);
-      await core.leave(id, cluster, call.request.why);
+      await members.leave(id, cluster, call.request.why);
       log.info({ agent: id }, 'cluster has left');
       return {};
     }),

@@ -1,43 +1,34 @@
-import { Server } from '@grpc/grpc-js';
 import { IsthmusError, messageOf } from '../../model/error.ts';
-import { roleOf, type TrustDomain } from '../../model/identity.ts';
+import { formatHostPort } from '../../model/address.ts';
+import type { TrustDomain } from '../../model/identity.ts';
 import type { ClusterName } from '../../model/names.ts';
-import type { Clock, Timer } from '../../model/ports/clock.ts';
+import type { Clock } from '../../model/ports/clock.ts';
 import type { Hub } from '../../model/ports/hub.ts';
 import type { TrustSource } from '../../model/ports/identity.ts';
 import type { Log } from '../../model/ports/log.ts';
-import type { Sealer } from '../../model/ports/seal.ts';
 import type { Watch } from '../../model/ports/watch.ts';
 import type { Admission, MemberHub, Roster, RosterEntry } from '../../model/trust.ts';
 import type { BackupReport, IntermediateRow, PendingRow, TokenRow } from '../../model/trust-report.ts';
-import { type GrpcListener, listenGrpc } from '../../runtime/io/grpc-server.ts';
 import type { ListenAddress } from '../../runtime/io/tcp-server.ts';
-import type { TlsMaterial } from '../../runtime/io/tls.ts';
-import { Watchable } from '../../runtime/watchable.ts';
-import { formatHostPort } from '../../model/address.ts';
 import type { AuditRecord } from '../audit.ts';
-import { takesAway } from '../authority/roster-diff.ts';
 import { type SealedRoster, sealRosters } from '../authority/roster-sealer.ts';
 import { sealBundles } from '../bundle/bundle-sealer.ts';
 import type { RequestLimits } from '../issue/request-limiter.ts';
-import { createPeerVerifier } from '../verify/peer-verifier.ts';
 import { fingerprintOf, readCertificate } from '../x509/read.ts';
-import { authorityService } from './authority-api.ts';
 import { writeBackup } from './authority-backup.ts';
-import { AuthorityCore, authorityLimits, type IssuedToken, tokenId, tokenState } from './authority-core.ts';
 import { type HubPublisher, publishToHub } from './authority-hub.ts';
-import { type AuthorityIdentities, authorityFiles, openAuthorityKeys } from './authority-keys.ts';
+import { AuthorityIssuance, authorityLimits } from './authority-issuance.ts';
+import { authorityFiles, openAuthorityKeys } from './authority-keys.ts';
 import { AuthorityLedger, type JournalState } from './authority-ledger.ts';
+import { AuthorityMembers } from './authority-members.ts';
 import { type ImportResult, OfflineRoot, type SignRequest } from './authority-offline.ts';
-import { authorityHandlers } from './authority-rpc.ts';
-import { type VerifiedPeer, verifiedPeer } from './call-identity.ts';
+import { Refusals } from './authority-refusals.ts';
+import { OwnIdentities } from './authority-self.ts';
+import { serveAuthority } from './authority-service.ts';
+import { AuthorityTokens, type IssuedToken } from './authority-tokens.ts';
 import type { ScryptCost } from './key-vault.ts';
-import { createSealer } from './sealer.ts';
 
 export { initAuthority } from './authority-keys.ts';
-
-/** How often the authority looks whether its own identities need renewal. */
-const identityCheckMs = 30_000;
 
 /** Whoever has the admin socket, as the journal names it. */
 const operator = 'operator';
@@ -160,91 +151,65 @@ export async function openAuthority(options: OpenAuthorityOptions): Promise<Auth
   const { federationDomain, anchor, root } = keys;
   const path = authorityFiles(stateDir).database;
   const ledger = await AuthorityLedger.open({ path, federationDomain, anchor, clock, log });
-  let listener: GrpcListener<VerifiedPeer | undefined> | undefined;
+  const ends: (() => unknown)[] = [() => ledger.close()];
+  const close = async (): Promise<void> => {
+    for (const end of ends.splice(0).reverse()) await end();
+  };
   try {
-    const core = new AuthorityCore({
+    const refusals = new Refusals({ ledger, clock, log });
+    const rootSha256 = fingerprintOf(anchor);
+    const tokens = new AuthorityTokens({ ledger, federationDomain, rootSha256, clock });
+    const members = new AuthorityMembers({ ledger, refusals, clock });
+    const issuance = new AuthorityIssuance({
       ledger,
+      refusals,
       root,
       anchor,
       federationDomain,
       clock,
-      log,
       nameConstraints,
       limits: options.limits ?? authorityLimits,
       ...(intermediateLifeMs !== undefined && { intermediateLifeMs }),
     });
-    let identities: AuthorityIdentities | undefined;
-    let material: TlsMaterial | undefined;
-    let ownPending = 0;
-    const sealer = new Watchable<Sealer | undefined>(undefined);
-    const refresh = async (): Promise<void> => {
-      const now = clock.now();
-      const { current, renewed } = await keys.identities(now);
-      ownPending = root ? 0 : (await keys.requests(now)).length;
-      if (current?.tls.notAfter === identities?.tls.notAfter && current?.seal.notAfter === identities?.seal.notAfter) {
-        return;
-      }
-      identities = current;
-      material = current && materialOf(current, anchor);
-      sealer.set(current && createSealer(current.seal));
-      if (renewed) log.info({ notAfter: current?.tls.notAfter }, 'own identities renewed');
-    };
-    await refresh();
-    const offline = new OfflineRoot({ keys, core, ledger, nameConstraints, clock });
-    const seals = sealRosters(ledger.roster, sealer);
-    const verifier = createPeerVerifier(ledger.trust, clock);
-    const server = new Server({ 'grpc.max_receive_message_length': 64 << 10, 'grpc.max_concurrent_streams': 128 });
-    const rpc = authorityHandlers({
-      core,
+    const offline = new OfflineRoot({ keys, issuance, ledger, nameConstraints, clock });
+    const own = await OwnIdentities.open({ keys, clock, log });
+    ends.push(() => own.close());
+    const seals = sealRosters(ledger.roster, own.sealer);
+    ends.push(() => seals.close());
+    const bundles = sealBundles(ledger.trust, own.sealer);
+    ends.push(() => bundles.close());
+    const service = await serveAuthority({
+      listen: options.listen,
+      issuance,
+      members,
+      ledger,
       sealedRoster: seals.roster,
+      material: () => own.material,
+      hubFor: options.hubFor ?? (() => undefined),
       federationDomain,
       anchor,
-      hubFor: options.hubFor ?? (() => undefined),
-      peerOf: (call) => listener?.peerOf(call),
       clock,
       log,
     });
-    server.addService(authorityService, rpc.handlers);
-    const check = (chain: readonly Uint8Array[]): VerifiedPeer | undefined => {
-      if (chain.length === 0) return undefined;
-      const peer = verifiedPeer(verifier, chain);
-      if (roleOf(peer.id)?.role !== 'agent') throw new IsthmusError('denied', `${peer.id} is no agent`);
-      return peer;
-    };
-    const opened = await listenGrpc({ listen: options.listen, server, material: () => material, check, log });
-    listener = opened;
-    let rechecked = ledger.roster.current;
-    const endTrust = ledger.trust.subscribe((trust) => {
-      const before = rechecked;
-      rechecked = trust?.roster ?? before;
-      // Verifying every open connection anew takes its time; a new member gives no reason for it.
-      if (takesAway(before, rechecked)) opened.recheck();
-    });
-    const bundles = sealBundles(ledger.trust, sealer);
+    ends.push(() => service.close());
     const publisher: HubPublisher | undefined =
       hub && publishToHub({ hub, sealedRoster: seals.roster, sealedBundles: bundles.bundles, clock, log });
-    const renewal = every(clock, identityCheckMs, async () => {
-      try {
-        await refresh();
-      } catch (thrown) {
-        log.error({ err: thrown }, 'cannot renew own identities');
-      }
-    });
-    log.info({ port: opened.port, federationDomain }, 'authority is up');
+    ends.push(() => publisher?.close());
+    log.info({ port: service.port, federationDomain }, 'authority is up');
     return {
-      port: opened.port,
+      port: service.port,
       federationDomain,
       roster: ledger.roster,
       sealedRoster: seals.roster,
       trust: ledger.trust,
       async issueToken(request): Promise<IssuedToken> {
-        const addresses = request.addresses ?? [defaultAddress(options.listen.host, opened.port)];
-        return core.issueToken({ ...request, addresses, who: operator });
+        const addresses = request.addresses ?? [defaultAddress(options.listen.host, service.port)];
+        return tokens.issue({ ...request, addresses, who: operator });
       },
-      revokeToken: (id, why) => core.revokeToken(id, operator, why),
-      tokens: () => tokenRows(ledger, clock.now()),
-      setClusterState: (cluster, state, why) => core.setState(cluster, state, { who: operator, why }),
-      admit: (cluster, admission, why) => core.admit(cluster, admission, { who: operator, why }),
+      revokeToken: (id, why) => tokens.revoke(id, operator, why),
+      tokens: () => tokens.rows(),
+      setClusterState: (cluster, state, why) => members.setState(cluster, state, { who: operator, why }),
+      admit: (cluster, admission, why) => members.admit(cluster, admission, { who: operator, why }),
       journal: (after, limit) => ledger.journal(after, limit),
       journalState: () => ledger.journalState(),
       inventory: (limit) => inventoryRows(ledger, limit, clock.now()),
@@ -252,72 +217,54 @@ export async function openAuthority(options: OpenAuthorityOptions): Promise<Auth
       signRequest: () => offline.request(operator),
       async importResponse(file): Promise<ImportResult> {
         const result = await offline.accept(file, operator);
-        await refresh();
+        await own.refresh();
         return result;
       },
-      async backup(request): Promise<BackupReport> {
-        const copyTo = (copy: string): Promise<void> => ledger.copyTo(copy);
-        const report = await writeBackup({
-          stateDir,
-          copyTo,
-          clock,
-          ...(options.passphraseFile !== undefined && { passphraseFile: options.passphraseFile }),
-          ...request,
-        });
-        const detail = `${report.bytes} bytes, roster ${report.rosterSequence}`;
-        await ledger.decide({ entries: [{ who: operator, what: 'backup', subject: request.out, detail }] });
-        return report;
-      },
+      backup: (request) => backUp(ledger, options, request),
       acceptClock: (why) => ledger.acceptClock(operator, why),
       status: () => ({
         federationDomain,
-        rootSha256: fingerprintOf(anchor),
+        rootSha256,
         rootNotAfter: readCertificate(anchor).notAfter,
         offlineRoot: root === undefined,
         rosterSequence: ledger.roster.current.sequence,
         rosterIssuedAt: ledger.roster.current.issuedAt,
-        identityNotAfter: identities?.tls.notAfter,
-        sealNotAfter: identities?.seal.notAfter,
+        identityNotAfter: own.held?.tls.notAfter,
+        sealNotAfter: own.held?.seal.notAfter,
         clusters: [...ledger.roster.current.clusters.values()].map(({ cluster, state, caKeyIds }) => ({
           name: cluster,
           state,
           keys: caKeyIds.length,
         })),
-        openTokens: tokenRows(ledger, clock.now()).filter(({ state }) => state === 'open').length,
-        pending: ownPending + (ledger.held?.allPending().length ?? 0),
-        watchers: rpc.watchers(),
+        openTokens: tokens.rows().filter(({ state }) => state === 'open').length,
+        pending: own.pending + (ledger.held?.allPending().length ?? 0),
+        watchers: service.watchers(),
         hub: publisher?.standing(),
         problem: ledger.problem,
       }),
-      async close(): Promise<void> {
-        renewal.cancel();
-        endTrust();
-        await publisher?.close();
-        bundles.close();
-        seals.close();
-        await opened.close();
-        await ledger.close();
-      },
+      close,
     };
   } catch (thrown) {
-    await listener?.close();
-    await ledger.close().catch((failed: unknown) => log.error({ why: messageOf(failed) }, 'cannot close the state'));
+    await close().catch((failed: unknown) => log.error({ why: messageOf(failed) }, 'cannot close the state'));
     throw thrown;
   }
 }
 
-function tokenRows(ledger: AuthorityLedger, now: number): readonly TokenRow[] {
-  return [...(ledger.held?.tokens() ?? [])]
-    .map((token) => ({
-      id: tokenId(token.hash),
-      cluster: token.cluster,
-      state: tokenState(token, now),
-      issuedAt: token.issuedAt,
-      expiresAt: token.expiresAt,
-      rejoin: token.rejoin,
-      ...(token.usedBy !== undefined && { usedBy: token.usedBy }),
-    }))
-    .sort((a, b) => b.issuedAt - a.issuedAt);
+async function backUp(
+  ledger: AuthorityLedger,
+  { stateDir, passphraseFile, clock }: OpenAuthorityOptions,
+  request: BackupRequest,
+): Promise<BackupReport> {
+  const report = await writeBackup({
+    stateDir,
+    copyTo: (copy) => ledger.copyTo(copy),
+    clock,
+    ...(passphraseFile !== undefined && { passphraseFile }),
+    ...request,
+  });
+  const detail = `${report.bytes} bytes, roster ${report.rosterSequence}`;
+  await ledger.decide({ entries: [{ who: operator, what: 'backup', subject: request.out, detail }] });
+  return report;
 }
 
 async function inventoryRows(ledger: AuthorityLedger, limit: number, now: number): Promise<readonly IntermediateRow[]> {
@@ -331,12 +278,6 @@ async function inventoryRows(ledger: AuthorityLedger, limit: number, now: number
   }));
 }
 
-/** The chain that newcomers see ends with the anchor, which is what their token pins. */
-function materialOf(identities: AuthorityIdentities, anchor: Uint8Array): TlsMaterial {
-  const { chain, keyPem } = identities.tls;
-  return { identity: { chain: [...chain, anchor], keyPem }, anchors: [anchor] };
-}
-
 function defaultAddress(host: string, port: number): string {
   if (host === '0.0.0.0' || host === '::') {
     throw new IsthmusError('invalid', `The authority listens on ${host}, which nobody can dial`, {
@@ -344,21 +285,4 @@ function defaultAddress(host: string, port: number): string {
     });
   }
   return formatHostPort({ host, port });
-}
-
-/** Runs `task` again and again, each time `periodMs` after it ended. `task` never rejects. */
-function every(clock: Clock, periodMs: number, task: () => Promise<void>): Timer {
-  let cancelled = false;
-  let timer: Timer;
-  const turn = async (): Promise<void> => {
-    await task();
-    if (!cancelled) timer = clock.schedule(periodMs, () => void turn());
-  };
-  timer = clock.schedule(periodMs, () => void turn());
-  return {
-    cancel(): void {
-      cancelled = true;
-      timer.cancel();
-    },
-  };
 }

@@ -3,7 +3,7 @@ import { IsthmusError } from '../../model/error.ts';
 import type { Attestor, Evidence } from '../../model/ports/attestor.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { pemOf } from '../../runtime/io/tls.ts';
-import { attestCaller } from '../workload/attest.ts';
+import { attestCaller } from '../issue/attest-caller.ts';
 import { readIstioRequest } from '../workload/istio-request.ts';
 import { answer } from './answer.ts';
 import type { CallIdentity } from './call-identity.ts';
