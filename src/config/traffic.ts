@@ -9,8 +9,9 @@ import {
   type LoadBalancingPlan,
   type OutlierPlan,
 } from '../model/traffic.ts';
-import { count, section, share } from '../wire/schema.ts';
-import { hashKey, raceAfter, retryConditions } from '../wire/traffic-words.ts';
+import { parseDuration } from '../runtime/duration.ts';
+import { count, scalar, section, share } from '../wire/schema.ts';
+import { hashKey, retryConditions } from '../wire/traffic-words.ts';
 import { duration } from './scalars.ts';
 
 const hour = 3_600_000;
@@ -20,6 +21,15 @@ const loadBalancing: z.ZodType<LoadBalancingPlan> = section({
   hash: z.exactOptional(hashKey),
   slowStart: duration(0, hour).default(defaultLoadBalancing.slowStartMs),
 }).transform(({ algorithm, hash, slowStart }) => ({ algorithm, ...(hash && { hash }), slowStartMs: slowStart }));
+
+const raceAfter: z.ZodType<number | 'auto'> = scalar(
+  `'auto' (by the measured round trip) or a duration such as '250ms', from 10ms to 1m`,
+  (value) => {
+    if (value === 'auto') return value;
+    const ms = typeof value === 'string' ? parseDuration(value) : undefined;
+    return ms !== undefined && ms >= 10 && ms <= 60_000 ? ms : undefined;
+  },
+);
 
 const connection: z.ZodType<ConnectionPlan> = section({
   connectTimeout: z.exactOptional(duration(10, 60_000)),

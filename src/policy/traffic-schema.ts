@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { ClusterName } from '../model/names.ts';
-import { formatDuration } from '../runtime/duration.ts';
+import { formatDuration, parseDuration } from '../runtime/duration.ts';
 import { count, judge, type Judged, scalar, section, share } from '../wire/schema.ts';
-import { hashKey, raceAfter, retryConditions } from '../wire/traffic-words.ts';
+import { hashKey, retryConditions } from '../wire/traffic-words.ts';
 import type { ClusterMatch, TierSpec, TrafficFields } from './fields.ts';
 import { cluster, duration, labels, serviceName } from './words.ts';
 
@@ -80,6 +80,15 @@ const tiers = z
       }
     }
   });
+
+const raceAfter: z.ZodType<number | 'auto'> = scalar(
+  `'auto' (by the measured round trip) or a duration such as '250ms', from 10ms to 1m`,
+  (value) => {
+    if (value === 'auto') return value;
+    const ms = typeof value === 'string' ? parseDuration(value) : undefined;
+    return ms !== undefined && ms >= 10 && ms <= 60_000 ? ms : undefined;
+  },
+);
 
 const retries = section({
   attempts: z.exactOptional(count(0, 10)),

@@ -74,17 +74,14 @@ export const pathPrefix: z.ZodType<string> = fromText(
   `the beginning of a path in whole segments, such as '/api': it is for '/api' and all below`,
   (value) => {
     const wrong = (why: string): never => {
-      throw new IsthmusError(
-        'invalid',
-        `must be the beginning of a path, such as '/api': current value '${value.slice(0, 80)}' ${why}`,
-      );
+      throw new IsthmusError('invalid', `must be the beginning of a path, such as '/api', and it ${why}`);
     };
     if (value.length > maxPath) return wrong(`is longer than ${maxPath}`);
     if (value.includes('?')) return wrong('has a query, which no rule can judge');
     if (value.includes('*')) return wrong(`has a '*': a prefix is for all below it by itself`);
     const read = readPath(value);
     if (!read.ok) return wrong(read.reason);
-    return value !== '/' && value.endsWith('/') ? wrong(`must not end in '/'`) : read.path;
+    return value !== '/' && value.endsWith('/') ? wrong(`ends in '/': '/api' is for '/api/' as well`) : read.path;
   },
 );
 

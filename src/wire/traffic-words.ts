@@ -1,19 +1,8 @@
 import { z } from 'zod';
 import { grpcRetryConditions, type HashKey, isRetryCondition, type RetryCondition } from '../model/traffic.ts';
-import { parseDuration } from '../runtime/duration.ts';
 import { scalar } from './schema.ts';
 
-/** Values of `loadBalancing`, `connection` and `http`, alike in policies and configurations (policy.md). */
-
-/** When the next candidate starts beside a silent one, in ms. */
-export const raceAfter: z.ZodType<number | 'auto'> = scalar(
-  `'auto' (by the measured round trip) or a duration such as '250ms', from 10ms to 1m`,
-  (value) => {
-    if (value === 'auto') return value;
-    const ms = typeof value === 'string' ? parseDuration(value) : undefined;
-    return ms !== undefined && ms >= 10 && ms <= 60_000 ? ms : undefined;
-  },
-);
+/** Values of `loadBalancing` and `http`, alike in policies and configurations (policy.md). */
 
 /** RFC 9110 §5.6.2; the length is ours. */
 const token = /^[-!#$%&'*+.^_`|~0-9A-Za-z]{1,128}$/;

@@ -169,17 +169,17 @@ suite('parsePolicy', () => {
     [
       'a path with a wildcard',
       document('AccessPolicy', { to: { pathPrefixes: ['/api/*'] } }),
-      /spec\.to\.pathPrefixes\[0\]: must be the beginning of a path.*'\/api\/\*' has a '\*'/,
+      /spec\.to\.pathPrefixes\[0\]: '\/api\/\*' must be the beginning of a path.* and it has a '\*': a prefix is for all below/,
     ],
     [
       'a path that servers read differently',
       document('AccessPolicy', { to: { pathPrefixes: ['/api/../admin'] } }),
-      /'\/api\/\.\.\/admin' has a dot segment/,
+      /'\/api\/\.\.\/admin' must be .* and it has a dot segment/,
     ],
     [
       'a path that ends in a slash',
       document('AccessPolicy', { to: { pathPrefixes: ['/api/'] } }),
-      /'\/api\/' must not end in '\/'/,
+      /'\/api\/' must be .* and it ends in '\/'/,
     ],
     [
       'a try longer than the request',
