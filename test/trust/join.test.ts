@@ -153,8 +153,32 @@ test('a revoked cluster is cut off at once and cannot come back', async (t) => {
   await authority.setClusterState(east, 'revoked', 'test');
   await eventually('cut off', () => !ca.status().authority.connected);
   assert.equal(authority.status().watchers, 0);
+  await eventually('is told why', () => /cluster east is revoked/.test(ca.status().authority.problem ?? ''), 10_000);
   await assert.rejects(authority.issueToken({ cluster: east }), { code: 'denied' });
   await assert.rejects(authority.setClusterState(east, 'active', 'oops'), { code: 'conflict' });
+});
+
+test('a suspended cluster hears so from the authority itself, gets nothing, and comes back when it may', async (t) => {
+  const { authority, clock } = await newAuthority(t);
+  const stateDir = join(await temporaryDir(t), 'agent');
+  const { token } = await authority.issueToken({ cluster: east });
+  await joinCluster({ token, stateDir, replica: one, clock, log: silent });
+  const ca = await openClusterCa({ stateDir, clock, log: silent });
+  t.after(() => ca.close());
+  const standing = () => ca.status().authority;
+  await eventually('connected', () => standing().connected, 10_000);
+  const { rosterSequence } = ca.status();
+  await authority.setClusterState(east, 'suspended', 'test');
+  await eventually(
+    'is told why',
+    () => /refuses this agent: cluster east is suspended/.test(standing().problem ?? ''),
+    10_000,
+  );
+  assert.equal(ca.status().rosterSequence, rosterSequence, 'it learns nothing else');
+  assert.equal(authority.status().watchers, 0);
+  await authority.setClusterState(east, 'active', 'test');
+  await eventually('connected again', () => standing().connected, 20_000);
+  await eventually('and up to date', () => ca.status().rosterSequence > rosterSequence, 10_000);
 });
 
 async function spawnAuthority(

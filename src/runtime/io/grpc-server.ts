@@ -15,6 +15,11 @@ export interface GrpcListenerOptions<Peer> {
   readonly material: () => TlsMaterial | undefined;
   /** Says who the caller is; gets an empty chain from a caller without a certificate. Asked again for each call. */
   readonly check: ChainCheck<Peer>;
+  /**
+   * Whom a caller counts as that the check refuses at its handshake, so that its calls can be told why; undefined: it is
+   * refused without a word. It is cut off a little later. Default: nobody is told.
+   */
+  readonly told?: (thrown: unknown) => Peer | undefined;
   readonly log: Log;
   /** Default 5,000. */
   readonly handshakeTimeoutMs?: number;
@@ -39,7 +44,12 @@ export interface GrpcListener<Peer> {
 interface Connection {
   readonly socket: TLSSocket;
   readonly chain: readonly Uint8Array[];
+  /** Refused already, and connected only to hear why. */
+  readonly refused: boolean;
 }
+
+/** How long a refused caller has to ask and be told, in ms. */
+const tellingMs = 1000;
 
 /**
  * A gRPC server behind TLS of our own, so that the caller's whole chain is seen and judged by our verifier.
@@ -61,13 +71,20 @@ export async function listenGrpc<Peer>(options: GrpcListenerOptions<Peer>): Prom
   const accept = async (raw: Socket): Promise<void> => {
     const name = peerName(raw);
     let chain: readonly Uint8Array[] = [];
+    let refused = false;
     const { socket, alpn } = await acceptTls(raw, {
       context: contextNow(),
       alpn: ['h2'],
       clientCertificate: 'optional',
       check: (presented) => {
         chain = presented;
-        return options.check(presented);
+        try {
+          return options.check(presented);
+        } catch (thrown) {
+          refused = options.told?.(thrown) !== undefined;
+          if (!refused) throw thrown;
+          return undefined;
+        }
       },
       timeoutMs: handshakeTimeoutMs,
     });
@@ -75,8 +92,12 @@ export async function listenGrpc<Peer>(options: GrpcListenerOptions<Peer>): Prom
       socket.destroy();
       throw new IsthmusError('invalid', 'Caller does not speak h2');
     }
-    connections.set(name, { socket, chain });
+    connections.set(name, { socket, chain, refused });
     socket.once('close', () => connections.delete(name));
+    if (refused) {
+      const timer = setTimeout(() => socket.destroy(), tellingMs).unref();
+      socket.once('close', () => clearTimeout(timer));
+    }
     // The HTTP/2 session reports errors of its own; this keeps a late one from ending the process.
     socket.on('error', (cause) => log.debug({ peer: name, err: cause.message }, 'gRPC connection failed'));
     inject(socket);
@@ -94,10 +115,11 @@ export async function listenGrpc<Peer>(options: GrpcListenerOptions<Peer>): Prom
     });
   });
 
-  const judge = ({ socket, chain }: Connection): Peer | undefined => {
+  const judge = ({ socket, chain, refused }: Connection): Peer | undefined => {
     try {
       return options.check(chain);
     } catch (thrown) {
+      if (refused) return options.told?.(thrown);
       log.info({ why: messageOf(thrown) }, 'gRPC connection closed: its caller is no longer trusted');
       socket.destroy();
       return undefined;

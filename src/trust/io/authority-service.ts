@@ -1,15 +1,18 @@
 import { Server } from '@grpc/grpc-js';
 import { IsthmusError } from '../../model/error.ts';
-import { roleOf } from '../../model/identity.ts';
-import { listenGrpc } from '../../runtime/io/grpc-server.ts';
+import { roleOf, trustDomainOf } from '../../model/identity.ts';
+import type { PeerVerdict, RefusalReason, Roster } from '../../model/trust.ts';
+import { listenGrpc, type PeerCall } from '../../runtime/io/grpc-server.ts';
 import type { ListenAddress } from '../../runtime/io/tcp-server.ts';
 import type { TlsMaterial } from '../../runtime/io/tls.ts';
 import { takesAway } from '../authority/roster-diff.ts';
 import { createPeerVerifier } from '../verify/peer-verifier.ts';
+import { leafId } from '../verify/svid-profile.ts';
+import { readCertificate } from '../x509/read.ts';
 import { authorityService } from './authority-api.ts';
 import type { AuthorityLedger } from './authority-ledger.ts';
 import { authorityHandlers, type AuthorityRpcOptions } from './authority-rpc.ts';
-import { type VerifiedPeer, verifiedPeer } from './call-identity.ts';
+import type { VerifiedPeer } from './call-identity.ts';
 
 export interface AuthorityServiceOptions extends Omit<AuthorityRpcOptions, 'peerOf'> {
   readonly listen: ListenAddress;
@@ -31,15 +34,23 @@ export async function serveAuthority(options: AuthorityServiceOptions): Promise<
   const { listen, ledger, material, clock, log } = options;
   const verifier = createPeerVerifier(ledger.trust, clock);
   const server = new Server({ 'grpc.max_receive_message_length': 64 << 10, 'grpc.max_concurrent_streams': 128 });
-  const check = (chain: readonly Uint8Array[]): VerifiedPeer | undefined => {
+  const check = (chain: readonly Uint8Array[]): Caller | undefined => {
     if (chain.length === 0) return undefined;
-    const peer = verifiedPeer(verifier, chain);
-    if (roleOf(peer.id)?.role !== 'agent') throw new IsthmusError('denied', `${peer.id} is no agent`);
-    return peer;
+    const verdict = verifier.verify(chain);
+    if (!verdict.ok) throw refusalOf(verdict, chain, ledger.roster.current);
+    if (roleOf(verdict.id)?.role !== 'agent') throw new IsthmusError('denied', `${verdict.id} is no agent`);
+    return verdict;
   };
-  const rpc = authorityHandlers({ ...options, peerOf: (call) => listener.peerOf(call) });
+  const told = (thrown: unknown): Caller | undefined =>
+    thrown instanceof IsthmusError && thrown.code === 'denied' ? { ok: false, refusal: thrown } : undefined;
+  const peerOf = (call: PeerCall): VerifiedPeer | undefined => {
+    const caller = listener.peerOf(call);
+    if (caller?.ok === false) throw caller.refusal;
+    return caller;
+  };
+  const rpc = authorityHandlers({ ...options, peerOf });
   server.addService(authorityService, rpc.handlers);
-  const listener = await listenGrpc({ listen, server, material, check, log });
+  const listener = await listenGrpc({ listen, server, material, check, told, log });
   let rechecked = ledger.roster.current;
   const endTrust = ledger.trust.subscribe((trust) => {
     const before = rechecked;
@@ -55,4 +66,28 @@ export async function serveAuthority(options: AuthorityServiceOptions): Promise<
       await listener.close();
     },
   };
+}
+
+/** Somebody who calls: trusted, or known and to be told why not. */
+type Caller = VerifiedPeer | { readonly ok: false; readonly refusal: IsthmusError };
+
+/** Reasons that concern the caller's standing rather than who it is. */
+const standings: ReadonlySet<RefusalReason> = new Set<RefusalReason>([
+  'cluster-suspended',
+  'cluster-revoked',
+  'denied-key',
+]);
+
+function refusalOf(
+  { reason, detail }: Extract<PeerVerdict, { readonly ok: false }>,
+  [leaf = new Uint8Array()]: readonly Uint8Array[],
+  roster: Roster,
+): IsthmusError {
+  if (!standings.has(reason)) return new IsthmusError('unauthenticated', `${reason}: ${detail}`);
+  const named = leafId(readCertificate(leaf));
+  const domain = named.ok ? trustDomainOf(named.id) : undefined;
+  const entry = [...roster.clusters.values()].find(({ trustDomain }) => trustDomain === domain);
+  // The keys of a revoked cluster are denied, which says less than that it is revoked.
+  const why = entry && entry.state !== 'active' ? `cluster ${entry.cluster} is ${entry.state}` : detail;
+  return new IsthmusError('denied', `The authority refuses this agent: ${why}`);
 }

@@ -1,6 +1,6 @@
 import { IsthmusError, messageOf } from '../../model/error.ts';
-import { roleId, type SpiffeId, type TrustDomain } from '../../model/identity.ts';
-import type { ClusterName, ReplicaName } from '../../model/names.ts';
+import { roleOf, type SpiffeId, type TrustDomain, trustDomainOf } from '../../model/identity.ts';
+import type { ClusterName } from '../../model/names.ts';
 import type { Attestation } from '../../model/ports/attestor.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { TrustSource } from '../../model/ports/identity.ts';
@@ -49,14 +49,8 @@ export interface WorkloadRequest {
   readonly lifeMs?: number;
 }
 
-/** A gateway of the own cluster asks for a certificate. */
-export interface GatewayRequest {
-  readonly replica: ReplicaName;
-  readonly csr: Uint8Array;
-  readonly kind: GateRequest['kind'];
-  /** How the gateway is known, for the journal. */
-  readonly who: string;
-}
+/** A gateway of the own cluster that proved which one it is asks for a certificate. */
+export type GatewayRequest = Pick<WorkloadRequest, 'attestation' | 'csr'>;
 
 /** The one place of an agent where leaves for others are decided on: gate, signature, journal, in this order. */
 export class ClusterIssuance {
@@ -81,13 +75,14 @@ export class ClusterIssuance {
   }
 
   /** @throws IsthmusError `invalid`, `exhausted`, `denied`, `unavailable` */
-  issueForGateway({ replica, csr, kind, who }: GatewayRequest): Promise<IssuedLeaf> {
-    const id = roleId(this.#options.trustDomain, 'gateway', replica);
+  issueForGateway({ attestation, csr }: GatewayRequest): Promise<IssuedLeaf> {
+    const { id, kind, by } = attestation;
     const idOf = (): SpiffeId => {
       this.#requireActive();
-      return id;
+      if (roleOf(id)?.role === 'gateway' && trustDomainOf(id) === this.#options.trustDomain) return id;
+      throw new IsthmusError('denied', `${id} is no gateway of ${this.#options.cluster}`);
     };
-    return this.#issue(this.#gateways, { csr, identity: id, kind, idOf }, who);
+    return this.#issue(this.#gateways, { csr, identity: id, kind, idOf }, by);
   }
 
   /** @throws IsthmusError `invalid`, `exhausted`, `denied`, `unavailable` */

@@ -40,22 +40,28 @@ export class GatewayTokens {
     return { secret, expiresAt };
   }
 
+  /** The gateway that a secret is for. @throws IsthmusError `unauthenticated` (unknown, used, expired) */
+  gatewayOf(secret: Uint8Array, now: number): ReplicaName {
+    return this.#usable(secret, now).gateway;
+  }
+
   /**
    * Uses a secret up, durably before it returns.
-   * @throws IsthmusError `unauthenticated` (unknown, used, expired), `denied` (of another gateway)
+   * @throws IsthmusError `unauthenticated` (unknown, used, expired)
    */
-  async consume(secret: Uint8Array, gateway: ReplicaName, now: number): Promise<void> {
-    const hash = hashOf(secret);
-    const token = this.#tokens.get(hash);
+  async consume(secret: Uint8Array, now: number): Promise<void> {
+    const token = this.#usable(secret, now);
+    // Marked before anything is awaited: of parallel callers exactly one gets this far.
+    this.#tokens.set(token.hash, { ...token, used: true });
+    await this.#save();
+  }
+
+  #usable(secret: Uint8Array, now: number): GatewayTokenEntry {
+    const token = this.#tokens.get(hashOf(secret));
     if (!token) throw new IsthmusError('unauthenticated', "The gateway's token is unknown");
     if (token.used) throw new IsthmusError('unauthenticated', "The gateway's token was used already");
     if (token.expiresAt <= now) throw new IsthmusError('unauthenticated', "The gateway's token expired");
-    if (token.gateway !== gateway) {
-      throw new IsthmusError('denied', `The token is for gateway ${token.gateway}, not ${gateway}`);
-    }
-    // Marked before anything is awaited: of parallel callers exactly one gets this far.
-    this.#tokens.set(hash, { ...token, used: true });
-    await this.#save();
+    return token;
   }
 
   #save(): Promise<void> {
