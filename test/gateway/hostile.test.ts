@@ -13,6 +13,7 @@ import { errorCode, fields, flag, frame, frameType, preface, settings, uint32 } 
 import { createTestCa, gatewayId, type TestCa } from './support/identities.ts';
 import { type Node, serviceRoute, startNode, tableOf, until } from './support/mesh.ts';
 import { connectFrame, dialRaw, goawayCode, hello, type RawPeer, resetCode } from './support/raw-peer.ts';
+import { limitOf, refused } from './support/scrape.ts';
 
 const web = 'web.shop.svc.clusterset.local:80';
 const spring = 'spring.shop.svc.clusterset.local:80';
@@ -96,25 +97,11 @@ describe('a hostile peer', () => {
     await once(fresh, 'close');
   }
 
-  async function metrics(): Promise<string> {
-    return (await fetch(`http://127.0.0.1:${east.gateway.metricsPort}/metrics`)).text();
-  }
-
-  async function metric(name: string): Promise<number> {
-    const line = (await metrics()).split('\n').find((one) => one.startsWith(`${name} `));
-    return Number(line?.slice(name.length));
-  }
-
-  async function refusals(): Promise<ReadonlyMap<string, number>> {
-    const lines = (await metrics()).matchAll(/^isthmus_refusals_total\{reason="([^"]+)"\} (\d+)$/gm);
-    return new Map([...lines].map(([, reason = '', count]) => [reason, Number(count)]));
-  }
-
   /** How often `reason` is counted while `act` runs. */
   async function counted(reason: string, act: () => Promise<unknown>): Promise<number> {
-    const earlier = (await refusals()).get(reason) ?? 0;
+    const earlier = await refused(east, reason);
     await act();
-    return ((await refusals()).get(reason) ?? 0) - earlier;
+    return (await refused(east, reason)) - earlier;
   }
 
   const repeat = (count: number, make: (index: number) => Buffer): Buffer =>
@@ -466,7 +453,10 @@ describe('a hostile peer', () => {
     const answered = (stream: number): boolean =>
       peer.frames().some((one) => one.type === frameType.headers && one.stream === stream);
     await until('all to be answered', () => answered(599));
-    while ((await metric('isthmus_limit_used{limit="receiveBudgetBytes"}')) < 32 << 20) await sleep(100);
+    const deadline = performance.now() + 20_000;
+    const waits = async (): Promise<number> => (await limitOf(east, 'receiveBudgetBytes')).used ?? 0;
+    while ((await waits()) < 32 << 20 && performance.now() < deadline) await sleep(100);
+    assert.ok((await waits()) >= 32 << 20, 'what is not read waits');
     peer.send(connectFrame(601, web));
     await until('a further stream of the same session to be answered', () => answered(601));
     assert.equal(goawayCode(peer.frames()), undefined, 'the session goes on');
@@ -534,9 +524,8 @@ describe('a hostile peer', () => {
       peer.socket.destroy();
       await othersUnaffected();
       await Promise.all(gone);
-      const { 'limit-handshakesPerAddress': crowded = 0, 'handshake-timeout': late = 0 } = Object.fromEntries(
-        await refusals(),
-      );
+      const crowded = await refused(east, 'limit-handshakesPerAddress');
+      const late = await refused(east, 'handshake-timeout');
       assert.ok(crowded >= 900, `${crowded} gave way`);
       assert.ok(late <= 64, `${late} were waited for`);
       if (earlier !== undefined)

@@ -10,6 +10,7 @@ import { freePort } from '../support/ports.ts';
 import { exchange, open } from './support/client.ts';
 import { createTestCa, type TestCa } from './support/identities.ts';
 import { clusterRoute, linksUp, type Node, serviceRoute, startNode, tableOf, until } from './support/mesh.ts';
+import { valueOf } from './support/scrape.ts';
 
 describe('Series', () => {
   it('counts by labels, and what is over its bound together', () => {
@@ -74,15 +75,6 @@ describe('the metrics listener', () => {
     let text = '';
     for await (const chunk of response.setEncoding('utf8')) text += String(chunk);
     return { status: response.statusCode ?? 0, type: response.headers['content-type'] ?? '', text };
-  }
-
-  /** The value of the first line that begins with `name` and has all of `labels`. */
-  function valueOf(text: string, name: string, labels: Readonly<Record<string, string>> = {}): number | undefined {
-    const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
-    const line = text
-      .split('\n')
-      .find((each) => new RegExp(`^${name}[{ ]`).test(each) && wanted.every((label) => each.includes(label)));
-    return line === undefined ? undefined : Number(line.slice(line.lastIndexOf(' ')));
   }
 
   async function pair(limits = {}): Promise<{ west: Node; east: Node; importPort: number }> {
