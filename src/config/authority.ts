@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { TrustDomain } from '../model/identity.ts';
 import type { HostPort } from '../model/address.ts';
 import type { ConfigDocument } from './document.ts';
-import { type HubConfig, hubPrefix, hubSection, hubUrl } from './hub.ts';
+import { type HubConfig, hubPrefix, hubSection, hubSignIn, hubUrl } from './hub.ts';
 import {
   dialAddress,
   duration,
@@ -51,8 +51,20 @@ export interface AuthorityConfig {
 export interface HubForMembers {
   readonly url: string;
   readonly prefix: string;
-  /** Name of a cluster's Redis user; `{cluster}` stands for its name. */
+  /**
+   * Name of a Redis user; `{cluster}` stands for the cluster's name, `{replica}` for that of the replica which joins.
+   * Default with `admin`: `<prefix>-{cluster}-{replica}`; without it: no user.
+   */
   readonly username?: string;
+  /** Signs in to make the users of those who join, and to take those of revoked clusters away; absent: people do. */
+  readonly admin?: HubAdmin;
+}
+
+/** A Redis user that may run `ACL SETUSER`, `ACL DELUSER` and `ACL SAVE`. */
+export interface HubAdmin {
+  readonly username?: string;
+  readonly passwordFile?: string;
+  readonly caFile?: string;
 }
 
 export interface IssuanceConfig {
@@ -101,7 +113,10 @@ const issuance: z.ZodType<IssuanceConfig> = section({
   intermediateLife: duration(3_600_000, 90 * day).default(60 * day),
 }).transform(({ nameConstraints, intermediateLife }) => ({ nameConstraints, intermediateLifeMs: intermediateLife }));
 
-const userPattern = word(`a Redis user name, in which '{cluster}' stands for the cluster's`, /^[^\s:@]{1,128}$/);
+const userPattern = word(
+  `a Redis user name, in which '{cluster}' and '{replica}' stand for who joins`,
+  /^[^\s:@]{1,128}$/,
+);
 
 function schema(resolve: ResolvePath): z.ZodType<AuthorityConfig> {
   return section({
@@ -114,10 +129,20 @@ function schema(resolve: ResolvePath): z.ZodType<AuthorityConfig> {
     passphraseFile: z.exactOptional(path(resolve)),
     hub: z.exactOptional(hubSection(resolve)),
     hubForMembers: z.exactOptional(
-      section({ url: hubUrl, prefix: hubPrefix.default('isthmus'), username: z.exactOptional(userPattern) }).refine(
-        ({ url }) => url !== 'memory',
-        { path: ['url'], error: 'must be the address of a Redis: members cannot reach into this process' },
-      ),
+      section({
+        url: hubUrl,
+        prefix: hubPrefix.default('isthmus'),
+        username: z.exactOptional(userPattern),
+        admin: z.exactOptional(section(hubSignIn(resolve))),
+      })
+        .refine(({ url }) => url !== 'memory', {
+          path: ['url'],
+          error: 'must be the address of a Redis: members cannot reach into this process',
+        })
+        .refine(({ username, admin }) => admin === undefined || (username ?? '{replica}').includes('{replica}'), {
+          path: ['username'],
+          error: "must contain '{replica}': each replica that joins gets a user with a password of its own",
+        }),
     ),
     issuance: issuance.prefault({}),
     rates: z.exactOptional(section({ global: rate, source: rate, identity: rate })),

@@ -12,7 +12,7 @@ export function toFileForm(value: unknown): unknown {
   if (value instanceof Map) return toFileForm(Object.fromEntries(value));
   if (Array.isArray(value)) return value.map((each) => toFileForm(each));
   if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).filter(([key, each]) => key !== 'source' && each !== undefined);
+  const entries = Object.entries(value).filter(([, each]) => each !== undefined && !isSource(each));
   const [first, second] = entries;
   if (entries.length === 2 && first?.[0] === 'host' && second?.[0] === 'port') {
     return formatHostPort({ host: String(first[1]), port: Number(second[1]) });
@@ -27,4 +27,9 @@ export function toFileForm(value: unknown): unknown {
         : [fileNames.get(key) ?? key, toFileForm(each)],
     ),
   );
+}
+
+/** Where a configuration came from is no part of it. */
+function isSource(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'lines' in value && value.lines instanceof Map;
 }

@@ -36,7 +36,12 @@ export const hubPrefix: z.ZodType<string> = word(`1 to 32 of a-z, 0-9 and '-', s
 
 const defaultPrefix = 'isthmus';
 
-function signIn(resolve: ResolvePath) {
+/** How to sign in to a Redis. */
+export function hubSignIn(resolve: ResolvePath): {
+  readonly username: z.ZodExactOptional<z.ZodType<string>>;
+  readonly passwordFile: z.ZodExactOptional<z.ZodType<string>>;
+  readonly caFile: z.ZodExactOptional<z.ZodType<string>>;
+} {
   return {
     username: z.exactOptional(word('a Redis user name', /^[^\s:@]{1,128}$/)),
     passwordFile: z.exactOptional(path(resolve)),
@@ -46,7 +51,7 @@ function signIn(resolve: ResolvePath) {
 
 /** The section `hub` of an authority. */
 export function hubSection(resolve: ResolvePath): z.ZodType<HubConfig> {
-  return section({ url: hubUrl, prefix: hubPrefix.default(defaultPrefix), ...signIn(resolve) });
+  return section({ url: hubUrl, prefix: hubPrefix.default(defaultPrefix), ...hubSignIn(resolve) });
 }
 
 /** As `HubConfig`; what is left out is as the authority said when the cluster joined. */
@@ -54,13 +59,34 @@ export type AgentHubConfig = Omit<HubConfig, 'url' | 'prefix'> & Partial<Pick<Hu
 
 /** The section `hub` of an agent. */
 export function agentHubSection(resolve: ResolvePath): z.ZodType<AgentHubConfig> {
-  return section({ url: z.exactOptional(hubUrl), prefix: z.exactOptional(hubPrefix), ...signIn(resolve) }).transform(
+  return section({ url: z.exactOptional(hubUrl), prefix: z.exactOptional(hubPrefix), ...hubSignIn(resolve) }).transform(
     (hub) => (hub.url === undefined ? hub : { ...hub, prefix: hub.prefix ?? defaultPrefix }),
   );
 }
 
+/** What an authority said of the hub at the join. */
+export interface ToldHub {
+  readonly url: string;
+  readonly prefix: string;
+  readonly username?: string;
+  /** Of that user. */
+  readonly password?: string;
+}
+
 /** What an agent's configuration and its authority say together; undefined: neither says where the hub is. */
-export function resolveHub(config: AgentHubConfig, told: Partial<HubConfig> | undefined): HubConfig | undefined {
+export function resolveHub(
+  config: AgentHubConfig,
+  told: ToldHub | undefined,
+): (HubConfig & Pick<ToldHub, 'password'>) | undefined {
   const { url = told?.url, prefix = told?.prefix ?? defaultPrefix, username = told?.username, ...files } = config;
-  return url === undefined ? undefined : { ...files, url, prefix, ...(username !== undefined && { username }) };
+  if (url === undefined) return undefined;
+  // A password is that of the user it was told with.
+  const password = files.passwordFile === undefined && username === told?.username ? told?.password : undefined;
+  return {
+    ...files,
+    url,
+    prefix,
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+  };
 }

@@ -243,6 +243,13 @@ export interface ExplanationStep {
   readonly ok?: boolean;
 }
 
+/** A request whose access is asked for; what is undefined of it is `GET`, and `/`. */
+export interface ExplainedRequest {
+  readonly method: string | undefined;
+  /** Request target in origin form. */
+  readonly path: string | undefined;
+}
+
 /** Where a connection would go now, and why. */
 export interface Explanation {
   readonly from: string;
@@ -263,6 +270,8 @@ export interface IssuedToken {
   readonly id?: string;
   /** What whoever asked for it should think about once more. */
   readonly warnings?: readonly string[];
+  /** What an operator runs in Redis to make the cluster's user; absent: nobody has to. */
+  readonly hubUserLine?: string;
 }
 
 /** One cluster of a running demo. */

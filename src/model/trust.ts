@@ -54,11 +54,13 @@ export interface Roster {
 
 /** Where a member finds the hub, as the authority tells it when it joins. */
 export interface MemberHub {
-  /** `redis://…` or `rediss://…`, never with a secret. */
+  /** `redis://…` or `rediss://…`, never with a secret in it. */
   readonly url: string;
   readonly prefix: string;
-  /** Its Redis user; its password comes another way. */
+  /** Its Redis user. */
   readonly username?: string;
+  /** Of a user that the authority has made; absent: it comes another way. */
+  readonly password?: string;
 }
 
 /** Anchors of one trust domain (SPIFFE bundle). */

@@ -8,13 +8,12 @@ import { IsthmusError } from '../model/error.ts';
 import type { Clock } from '../model/ports/clock.ts';
 import type { Hub } from '../model/ports/hub.ts';
 import type { Log } from '../model/ports/log.ts';
-import type { ClusterName } from '../model/names.ts';
-import type { MemberHub } from '../model/trust.ts';
 import { systemClock } from '../runtime/io/clock.ts';
 import { type Authority, openAuthority } from '../trust/io/authority.ts';
 import { authorityLimits } from '../trust/io/authority-issuance.ts';
 import { type BundleEndpoint, startBundleEndpoint } from '../trust/io/bundle-endpoint.ts';
 import { createAuthorityApi } from './authority/api.ts';
+import { openMemberHubs } from './authority/member-hubs.ts';
 import { openHub } from './open-hub.ts';
 import { roleLog } from './role-log.ts';
 import { aborted, keepAlive, Started } from './shutdown.ts';
@@ -41,6 +40,7 @@ export async function startAuthority(config: AuthorityConfig, context: RoleConte
       hub = await openHub(config.hub, { source: config.source, clock, log });
       started.add('hub', () => hub?.close());
     }
+    const hubs = await openMemberHubs(config, { source: config.source, clock, log });
     const authority = await openAuthority({
       stateDir: config.stateDir,
       listen: config.listen,
@@ -48,7 +48,7 @@ export async function startAuthority(config: AuthorityConfig, context: RoleConte
       clock,
       log,
       ...(hub && { hub }),
-      hubFor: (cluster) => memberHub(config, cluster),
+      hubFor: (cluster, replica) => hubs.enlist(cluster, replica),
       ...config.issuance,
       ...(config.rates && { limits: { ...authorityLimits, ...config.rates } }),
     }).catch((thrown: unknown) => {
@@ -76,6 +76,8 @@ export async function startAuthority(config: AuthorityConfig, context: RoleConte
       clock,
       hubName: hub?.name,
       bundleProblem: () => endpoint?.problem(),
+      hubs,
+      log,
       startedAt: clock.monotonic(),
       addresses,
     });
@@ -86,15 +88,6 @@ export async function startAuthority(config: AuthorityConfig, context: RoleConte
     await started.end();
     throw thrown;
   }
-}
-
-/** What a cluster is told of the hub when it joins; a hub inside of this process is no use to it. */
-function memberHub({ hub, hubForMembers }: AuthorityConfig, cluster: ClusterName): MemberHub | undefined {
-  if (hubForMembers) {
-    const { url, prefix, username } = hubForMembers;
-    return { url, prefix, ...(username !== undefined && { username: username.replaceAll('{cluster}', cluster) }) };
-  }
-  return hub && hub.url !== 'memory' ? { url: hub.url, prefix: hub.prefix } : undefined;
 }
 
 /** A port in use and a passphrase that is wrong are values of the file. */

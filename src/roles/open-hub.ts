@@ -12,25 +12,33 @@ export interface OpenHubContext {
   readonly source: ConfigSource | undefined;
   readonly clock: Clock;
   readonly log: Log;
+  /** Where the section stands in the file. Default `hub`. */
+  readonly keyPath?: string;
 }
 
+/** A hub, and a password that came another way than by a file. */
+export type SignIn = HubConfig & { readonly password?: string };
+
 /** The hub that a configuration names. @throws IsthmusError naming the value whose file cannot be read */
-export async function openHub(config: HubConfig, context: OpenHubContext): Promise<Hub> {
+export async function openHub(config: SignIn, context: OpenHubContext): Promise<Hub> {
   return config.url === 'memory' ? createEmbeddedHub() : openRedisHub(await redisOptions(config, context));
 }
 
 /** How to sign in to it. @throws IsthmusError naming the value whose file cannot be read */
 export async function redisOptions(
-  config: HubConfig,
-  { source, clock, log }: OpenHubContext,
+  config: SignIn,
+  { source, clock, log, keyPath = 'hub' }: OpenHubContext,
 ): Promise<RedisHubOptions> {
   const { url, prefix, username, passwordFile, caFile } = config;
-  const password = passwordFile && (await readConfiguredSecret(passwordFile, source, 'hub.passwordFile'));
+  const password =
+    passwordFile === undefined
+      ? config.password
+      : await readConfiguredSecret(passwordFile, source, `${keyPath}.passwordFile`);
   let ca: Buffer | undefined;
   try {
     ca = caFile === undefined ? undefined : await readFile(caFile);
   } catch (thrown) {
-    throw blame(thrown, source, 'hub.caFile');
+    throw blame(thrown, source, `${keyPath}.caFile`);
   }
   return {
     url,

@@ -212,6 +212,12 @@ const wrong: readonly (readonly [string, ConfigKind, string, RegExp])[] = [
     /passphrase: unknown key; did you mean 'passphraseFile'/,
   ],
   ['an agent key', 'authority', 'cluster: east', /cluster: unknown key/],
+  [
+    'users of the hub that replicas would share',
+    'authority',
+    'hubForMembers: { url: redis://r, username: "u-{cluster}", admin: { passwordFile: p } }',
+    /hubForMembers\.username: must contain '\{replica\}'/,
+  ],
   ['bundles without a key', 'authority', 'bundles: { certFile: web.pem }', /bundles\.keyFile: is required/],
   [
     'bundles at no address',
@@ -334,4 +340,15 @@ timings: { lease: 250ms, suspect: 1500ms, dead: 90s }
   const { source: _a, ...before } = first.value;
   const { source: _b, ...after } = second.value;
   assert.deepEqual(after, before);
+});
+
+test('toFileForm keeps a key that is called like where the file came from', () => {
+  const other = '{ perSecond: 3, burst: 4 }';
+  const rates = `rates: { global: { perSecond: 1, burst: 2 }, source: ${other}, identity: ${other} }`;
+  const first = parseAuthorityConfig(readDocument('f.yaml', `${authority}${rates}\n`), resolve);
+  assert(first.ok, JSON.stringify(first));
+  const second = parseAuthorityConfig(readDocument('f.yaml', stringify(toFileForm(first.value))), resolve);
+  assert(second.ok, JSON.stringify(second));
+  assert.deepEqual(second.value.rates, first.value.rates);
+  assert.deepEqual(second.value.rates?.source, { perSecond: 3, burst: 4 });
 });

@@ -1,14 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import type { AuthorityApi } from '../../admin/authority-api.ts';
 import type { AuthorityConfig } from '../../config/authority.ts';
-import { IsthmusError } from '../../model/error.ts';
+import { IsthmusError, messageOf } from '../../model/error.ts';
 import type { Clock } from '../../model/ports/clock.ts';
+import type { Log } from '../../model/ports/log.ts';
 import type { AuthorityStatus, ClusterRow, DependencyStatus } from '../../model/status.ts';
 import type { RosterEntry } from '../../model/trust.ts';
 import { writeFileDurably } from '../../runtime/io/files.ts';
 import { broadGlobs, defaultAdmission } from '../../trust/authority/admission.ts';
 import type { Authority, AuthorityStatus as TrustStatus } from '../../trust/io/authority.ts';
 import { version } from '../version.ts';
+import type { MemberHubs } from './member-hubs.ts';
 
 /** Records of the journal in one answer. */
 const auditPage = 500;
@@ -25,6 +27,8 @@ export interface AuthorityApiContext {
   readonly startedAt: number;
   /** Why bundles are served with an old certificate; undefined: they are not, or not served. */
   readonly bundleProblem: () => string | undefined;
+  readonly hubs: Pick<MemberHubs, 'lineFor' | 'expel'>;
+  readonly log: Log;
   /** `host:port`, as join tokens name them. */
   readonly addresses: readonly string[];
 }
@@ -45,11 +49,16 @@ export function createAuthorityApi(authority: Authority, context: AuthorityApiCo
       });
       const known = authority.roster.current.clusters.get(cluster);
       const exportable = admission.exportable ?? known?.exportable ?? defaultAdmission.exportable;
-      return { ...issued, warnings: exportWarnings(cluster, exportable) };
+      const hubUserLine = context.hubs.lineFor(cluster);
+      const line = hubUserLine !== undefined && { hubUserLine };
+      return { ...issued, warnings: exportWarnings(cluster, exportable), ...line };
     },
     tokens: () => authority.tokens(),
     revokeToken: (id, why) => authority.revokeToken(id, why),
-    setClusterState: (cluster, state, why) => authority.setClusterState(cluster, state, why),
+    async setClusterState(cluster, state, why) {
+      await authority.setClusterState(cluster, state, why);
+      if (state === 'revoked') await expel(authority, cluster, context);
+    },
     async admit(cluster, admission, why) {
       // What is said of labels is added to those that are there; an empty value takes one away.
       const labels = admission.labels && mergedLabels(authority, cluster, admission.labels);
@@ -76,6 +85,20 @@ export function createAuthorityApi(authority: Authority, context: AuthorityApiCo
     backup: (request) => authority.backup(request),
     acceptClock: (why) => authority.acceptClock(why),
   };
+}
+
+/** It is out of the federation already; its Redis users are only a courtesy to the hub. */
+async function expel(
+  authority: Authority,
+  cluster: RosterEntry['cluster'],
+  { hubs, log }: AuthorityApiContext,
+): Promise<void> {
+  try {
+    const issued = await authority.inventory(inventoryRows);
+    await hubs.expel(cluster, new Set(issued.filter((each) => each.cluster === cluster).map(({ replica }) => replica)));
+  } catch (thrown) {
+    log.warn({ cluster, reason: messageOf(thrown) }, 'cannot take away the Redis users of a revoked cluster');
+  }
 }
 
 async function readInput(file: string): Promise<Buffer> {

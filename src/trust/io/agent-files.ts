@@ -77,7 +77,14 @@ const membership: z.ZodType<Membership> = z.strictObject({
   federationDomain: z.string().transform(parseTrustDomain),
   authorityAddresses: z.array(z.string()).min(1),
   anchors: z.array(base64Bytes).min(1),
-  hub: z.exactOptional(z.strictObject({ url: z.string(), prefix: z.string(), username: z.exactOptional(z.string()) })),
+  hub: z.exactOptional(
+    z.strictObject({
+      url: z.string(),
+      prefix: z.string(),
+      username: z.exactOptional(z.string()),
+      password: z.exactOptional(z.string()),
+    }),
+  ),
 });
 
 const joining: z.ZodType<StoredJoin> = z.strictObject({

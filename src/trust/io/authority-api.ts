@@ -35,6 +35,8 @@ export interface MemberHubMessage {
   readonly prefix: string;
   /** Empty: none. */
   readonly username: string;
+  /** Empty: none. */
+  readonly password: string;
 }
 
 export interface LeaveRequest {

@@ -2,7 +2,7 @@ import { Metadata } from '@grpc/grpc-js';
 import type { ServerWritableStream, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { IsthmusError } from '../../model/error.ts';
 import type { TrustDomain } from '../../model/identity.ts';
-import type { ClusterName } from '../../model/names.ts';
+import { type ClusterName, parseClusterName, parseReplicaName, type ReplicaName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { Watch } from '../../model/ports/watch.ts';
@@ -32,8 +32,8 @@ export interface AuthorityRpcOptions {
   readonly federationDomain: TrustDomain;
   /** DER. */
   readonly anchor: Uint8Array;
-  /** Where a member finds the hub; undefined: it is told elsewhere. */
-  readonly hubFor: (cluster: ClusterName) => MemberHub | undefined;
+  /** Where a replica that joins finds the hub; undefined: it is told elsewhere. */
+  readonly hubFor: (cluster: ClusterName, replica: ReplicaName) => Promise<MemberHub | undefined>;
   readonly peerOf: CallIdentity;
   readonly clock: Pick<Clock, 'now'>;
   readonly log: Log;
@@ -52,14 +52,13 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
     if (!current) throw new IsthmusError('unavailable', 'The authority has nothing to seal its roster with yet');
     return documentOf(current);
   };
-  const responseOf = (issued: IssueAnswer, cluster: string): IntermediateResponse => {
-    const hub = hubFor(cluster as ClusterName);
+  const responseOf = (issued: IssueAnswer, hub?: MemberHub): IntermediateResponse => {
     return {
       chain: 'pending' in issued ? [] : [Buffer.from(issued.certificate), Buffer.from(anchor)],
       roster: rosterNow(),
       federationDomain,
       pending: 'pending' in issued,
-      hub: hub ? { username: '', ...hub } : null,
+      hub: hub ? { username: '', password: '', ...hub } : null,
     };
   };
   const handlers = {
@@ -67,9 +66,14 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
       const from = call.getPeer();
       const { cluster, replica } = call.request;
       const issued = await issuance.join({ ...call.request, from });
-      if ('certificate' in issued) log.info({ cluster, replica, from }, 'joined');
-      else log.debug({ cluster, replica, from }, 'waits for the signature of the root');
-      return responseOf(issued, cluster);
+      if ('pending' in issued) {
+        log.debug({ cluster, replica, from }, 'waits for the signature of the root');
+        return responseOf(issued);
+      }
+      // Both names were judged with the join.
+      const hub = await hubFor(parseClusterName(cluster), parseReplicaName(replica));
+      log.info({ cluster, replica, from }, 'joined');
+      return responseOf(issued, hub);
     }),
     RenewIntermediate: answer<RenewIntermediateRequest, IntermediateResponse>(
       'RenewIntermediate',
@@ -78,7 +82,7 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
         const { id, cluster } = requirePeer(peerOf, call);
         const issued = await issuance.renew({ id, cluster, csr: call.request.csr, from: call.getPeer() });
         if ('certificate' in issued) log.info({ agent: id }, 'intermediate renewed');
-        return responseOf(issued, cluster ?? '');
+        return responseOf(issued);
       },
     ),
     Leave: answer<LeaveRequest, LeaveResponse>('Leave', log, async (call) => {

@@ -1,7 +1,7 @@
 import { IsthmusError, messageOf } from '../../model/error.ts';
 import { formatHostPort } from '../../model/address.ts';
 import type { TrustDomain } from '../../model/identity.ts';
-import type { ClusterName } from '../../model/names.ts';
+import type { ClusterName, ReplicaName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { Hub } from '../../model/ports/hub.ts';
 import type { TrustSource } from '../../model/ports/identity.ts';
@@ -42,8 +42,8 @@ export interface OpenAuthorityOptions {
   readonly log: Log;
   /** Keep the roster in this hub too. Not closed here. */
   readonly hub?: Hub;
-  /** Where a member finds the hub; default: it is told by its own configuration. */
-  readonly hubFor?: (cluster: ClusterName) => MemberHub | undefined;
+  /** Where a replica that joins finds the hub; default: it is told by its own configuration. */
+  readonly hubFor?: (cluster: ClusterName, replica: ReplicaName) => Promise<MemberHub | undefined>;
   /** Default true; some TLS libraries reject every chain with URI constraints. */
   readonly nameConstraints?: boolean;
   /** Life of intermediates in ms; default 60 days. */
@@ -185,7 +185,7 @@ export async function openAuthority(options: OpenAuthorityOptions): Promise<Auth
       ledger,
       sealedRoster: seals.roster,
       material: () => own.material,
-      hubFor: options.hubFor ?? (() => undefined),
+      hubFor: options.hubFor ?? (async () => undefined),
       federationDomain,
       anchor,
       clock,

@@ -98,8 +98,8 @@ export async function joinCluster(options: JoinOptions): Promise<JoinResult> {
   return { cluster, replica, federationDomain };
 }
 
-function hubOf({ url, prefix, username }: MemberHubMessage): MemberHub {
-  return { url, prefix, ...(username !== '' && { username }) };
+function hubOf({ url, prefix, username, password }: MemberHubMessage): MemberHub {
+  return { url, prefix, ...(username !== '' && { username }), ...(password !== '' && { password }) };
 }
 
 /** @throws IsthmusError `conflict` if there is an identity that this join may not replace */

@@ -51,6 +51,11 @@ async function deliver(world: World, issued: IssuedToken, flags: TokenFlags): Pr
   for (const warning of issued.warnings ?? []) {
     world.stderr.write(`Warning: ${clean(warning)}. Narrow it with --exportable '<namespace>/*'.\n`);
   }
+  if (issued.hubUserLine !== undefined) {
+    world.stderr.write(
+      `If the hub has users (ACL), make this one in it, with a password of your own:\n  ${issued.hubUserLine}\n`,
+    );
+  }
   world.stderr.write(`Valid once, until ${until}. Keep it secret. Next, where it is for:\n  ${next}\n`);
 }
 
