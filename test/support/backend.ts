@@ -13,8 +13,8 @@ export interface Backend {
   close(): Promise<void>;
 }
 
-/** Starts a backend on 127.0.0.1; `serve` owns each socket (half-open allowed). */
-export async function startBackend(serve: (socket: Socket) => void, port = 0): Promise<Backend> {
+/** Starts a backend; `serve` owns each socket (half-open allowed). */
+export async function startBackend(serve: (socket: Socket) => void, port = 0, host = '127.0.0.1'): Promise<Backend> {
   const connections = new Set<Socket>();
   let accepted = 0;
   let server: Server;
@@ -26,7 +26,7 @@ export async function startBackend(serve: (socket: Socket) => void, port = 0): P
         socket.on('error', () => undefined).once('close', () => connections.delete(socket));
         serve(socket);
       });
-      server.once('error', reject).listen(on, '127.0.0.1', () => {
+      server.once('error', reject).listen(on, host, () => {
         const bound = server.address();
         resolve(bound && typeof bound === 'object' ? bound.port : 0);
       });

@@ -17,12 +17,16 @@ export interface SpawnOptions {
   readonly cluster: string;
   readonly clusters: readonly string[];
   readonly instance?: string;
+  /** Default 127.0.0.1. */
+  readonly hboneHost?: string;
   /** 0 = any. */
   readonly hbonePort?: number;
   readonly limits?: Partial<GatewayLimits>;
   readonly drainTimeoutMs?: number;
   /** Pinned to this core with taskset. */
   readonly core?: number;
+  /** What the program is started through. */
+  readonly launcher?: readonly string[];
   /** Arguments of node itself. */
   readonly nodeArguments?: readonly string[];
   readonly services?: readonly ServiceRoute[];
@@ -51,7 +55,7 @@ export async function spawnGateway(options: SpawnOptions): Promise<SpawnedGatewa
   const spec: GatewaySpec = {
     cluster: self,
     instance: parseReplicaName(instance),
-    hbone: { host: '127.0.0.1', port: options.hbonePort ?? 0 },
+    hbone: { host: options.hboneHost ?? '127.0.0.1', port: options.hbonePort ?? 0 },
     importHost: '127.0.0.1',
     svid: ca.issue(gatewayId(cluster, instance)),
     trust: trustStateOf(ca, options.clusters),
@@ -59,8 +63,9 @@ export async function spawnGateway(options: SpawnOptions): Promise<SpawnedGatewa
     limits: options.limits ?? {},
     drainTimeoutMs: options.drainTimeoutMs ?? 5000,
   };
+  const pinned = core === undefined ? [] : ['taskset', '-c', String(core)];
   const node = [process.execPath, '--expose-gc', ...nodeArguments, script];
-  const [program = '', ...rest] = core === undefined ? node : ['taskset', '-c', String(core), ...node];
+  const [program = '', ...rest] = [...(options.launcher ?? []), ...pinned, ...node];
   const child = spawn(program, rest, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], serialization: 'advanced' });
   const send = (message: ToGateway): void => void child.send(message);
   send({ kind: 'start', spec });
