@@ -216,7 +216,7 @@ const wrong: readonly (readonly [string, ConfigKind, string, RegExp])[] = [
     'users of the hub that replicas would share',
     'authority',
     'hubForMembers: { url: redis://r, username: "u-{cluster}", admin: { passwordFile: p } }',
-    /hubForMembers\.username: must contain '\{replica\}'/,
+    /hubForMembers\.username: 'u-\{cluster\}' must contain '\{replica\}'/,
   ],
   ['bundles without a key', 'authority', 'bundles: { certFile: web.pem }', /bundles\.keyFile: is required/],
   [
