@@ -14,6 +14,7 @@ import {
   adminPaths,
   type ClusterRow,
   type EventRow,
+  type ExplainedRequest,
   type Explanation,
   type GatewayRow,
   type HubAccepted,
@@ -59,6 +60,8 @@ export interface ExplainRequest {
   readonly identity: SpiffeId | undefined;
   readonly service: ServiceKey;
   readonly port: number;
+  /** Undefined: just a connection. */
+  readonly request?: ExplainedRequest | undefined;
 }
 
 export interface GatewayTokenRequest {
@@ -150,10 +153,16 @@ function parseExplain(query: Readonly<Record<string, string>>): ExplainRequest {
       `A destination must be <namespace>/<name>:<port>: current value is '${to.slice(0, 140)}'`,
     );
   }
-  const { from } = query;
+  const { from, as, method, path } = query;
+  const caller = parseCaller(from);
+  if (as !== undefined && caller.identity !== undefined) {
+    throw new IsthmusError('invalid', `One caller can be explained at a time: both '${from}' and '${as}' are given`);
+  }
   return {
-    ...parseCaller(from),
+    ...caller,
+    ...(as !== undefined && { identity: parseSpiffeId(as) }),
     service: parseServiceKey(to.slice(0, colon)),
     port,
+    request: method === undefined && path === undefined ? undefined : { method, path },
   };
 }

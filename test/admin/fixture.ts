@@ -79,10 +79,13 @@ export function fixedAgent(changes: Partial<AgentApi> = {}): AgentApi {
     services: () => [web],
     service: (key) => (key === web.service ? web : undefined),
     gateways: () => [],
-    explain: ({ from, service, port }) => ({
+    explain: ({ from, identity, service, port, request }) => ({
       from: from ?? 'west',
       to: `${service}:${port}`,
-      steps: [{ title: 'name', detail: `${service} is exported by east`, ok: true }],
+      steps: [
+        { title: 'name', detail: `${service} is exported by east`, ok: true },
+        ...(identity ? [{ title: 'access', detail: `${identity} ${request?.method} ${request?.path}` }] : []),
+      ],
       ok: port === 80,
       verdict: port === 80 ? 'served by east' : 'nowhere to go',
     }),

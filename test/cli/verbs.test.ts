@@ -97,6 +97,19 @@ suite('verbs that ask a server', () => {
       assert.match(bad.stdout, /nowhere to go\n$/);
     });
 
+    test('explain is about a workload and a request when asked', async () => {
+      const id = 'spiffe://south.mesh.example/ns/shop/sa/web';
+      const asked = await ask('explain', 'south', 'shop/web:80', '--as', id, '--method', 'PUT', '--path', '/x?y=1');
+      assert.equal(asked.status, 0);
+      assert.match(asked.stdout, /spiffe:\/\/south\.mesh\.example\/ns\/shop\/sa\/web PUT \/x\?y=1/);
+      const wrong = await ask('explain', 'shop/web:80', '--as', 'shop/web');
+      assert.equal(wrong.status, 2);
+      assert.match(wrong.stderr, /spiffe:\/\//);
+      const two = await ask('explain', id, 'shop/web:80', '--as', id);
+      assert.equal(two.status, 2);
+      assert.match(two.stderr, /One caller can be explained at a time/);
+    });
+
     test('what the server refuses: exit 1, or 2 when the question was wrong', async () => {
       const missing = await ask('services', 'shop/none');
       assert.equal(missing.status, 1);

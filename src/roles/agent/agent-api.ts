@@ -9,6 +9,7 @@ import type { Freshness } from '../../model/view.ts';
 import { formatHostPort } from '../../model/address.ts';
 import { trustDomainOf } from '../../model/identity.ts';
 import { unratedSpills } from '../../policy/plan.ts';
+import { unseenWarnings } from '../../policy/unseen.ts';
 import { bundleDetail, bundleRow } from '../../trust/bundle/describe.ts';
 import type { BundleStore } from '../../trust/io/bundle-store.ts';
 import { version } from '../version.ts';
@@ -49,7 +50,7 @@ export function createAgentApi(context: AgentApiContext): AgentApi {
       return agent && serviceDetail(facts(), key, agent.rates);
     },
     gateways: () => gatewayRows(facts()),
-    explain({ from, identity, service, port }) {
+    explain({ from, identity, service, port, request }) {
       if (from !== undefined && from !== config.cluster) {
         throw new IsthmusError('invalid', `This is the agent of ${config.cluster}: it cannot explain for '${from}'`, {
           hint: `Ask the agent of ${from}: --server <its admin socket>`,
@@ -65,7 +66,7 @@ export function createAgentApi(context: AgentApiContext): AgentApi {
           },
         );
       }
-      return explain(facts(), { service, port, identity });
+      return explain(facts(), { service, port, identity, request });
     },
     trustStatus() {
       const agent = running();
@@ -288,10 +289,12 @@ function warnings(agent: RunningAgent | undefined, authority: AgentStatus['autho
   for (const [cluster, { problem }] of agent.reader.partitions.current) {
     if (problem !== undefined) found.push(`${cluster}: ${problem}`);
   }
-  const unrated = agent.mesh.input ? unratedSpills(agent.mesh.input) : [];
+  const { input } = agent.mesh;
+  const unrated = input ? unratedSpills(input) : [];
   if (unrated.length > 0) {
     found.push(`failover.spillAt is inactive for some clusters of ${someOf(new Set(unrated))}: no capacity.concurrent`);
   }
+  if (input) found.push(...unseenWarnings(input.policies?.policies ?? [], input.view));
   found.push(...agent.desk.problems, ...agent.policyFiles.problems.map((problem) => `policy file: ${problem}`));
   found.push(...exportWarnings(agent.mesh.view.current, agent.ca.cluster));
   const { problem } = agent.services;

@@ -1,7 +1,7 @@
 import { parseTrustDomain } from '../../../src/model/identity.ts';
 import { type ClusterName, parseClusterName, parseServiceKey, type ServiceKey } from '../../../src/model/names.ts';
 import type { LocalService, LocalServices } from '../../../src/model/ports/service-source.ts';
-import type { ExportRecord } from '../../../src/model/record.ts';
+import type { ExportRecord, ServicePort } from '../../../src/model/record.ts';
 import type { ClusterView, MeshView, ServiceView } from '../../../src/model/view.ts';
 import type { CompileInput } from '../../../src/policy/compile-input.ts';
 import { describeFaults, parsePolicy } from '../../../src/policy/parse.ts';
@@ -12,6 +12,7 @@ export const east: ClusterName = parseClusterName('east');
 export const south: ClusterName = parseClusterName('south');
 export const west: ClusterName = parseClusterName('west');
 export const web: ServiceKey = parseServiceKey('shop/web');
+const webPort: ServicePort = { port: 80, protocol: 'TCP', appProtocol: 'http' };
 
 /** Any of the three kinds, from its `spec`. */
 export function policy(kind: string, spec: object, name = 'web'): Policy {
@@ -46,7 +47,7 @@ export function exportOf(service: ServiceKey, { endpoints, ready = endpoints, co
     kind: 'export',
     service,
     type: 'ClusterSetIP',
-    ports: [{ port: 80, protocol: 'TCP' }],
+    ports: [webPort],
     allow: 'members',
     endpoints: { total: endpoints, ready },
     createdAt: 1,
@@ -62,7 +63,7 @@ export function inputOf(self: ClusterName, members: readonly Member[], over: Par
     services.set(web, {
       key: web,
       type: 'ClusterSetIP',
-      ports: [{ port: 80, protocol: 'TCP' }],
+      ports: [webPort],
       exports,
       conflicts: [],
     });
@@ -98,7 +99,7 @@ function localOf(own: Member | undefined): LocalServices {
   const { endpoints, ready = endpoints, concurrent } = own;
   const service: LocalService = {
     key: web,
-    ports: [{ port: 80, protocol: 'TCP' }],
+    ports: [webPort],
     exported: true,
     allow: 'members',
     ...(concurrent !== undefined && { capacity: { concurrent } }),

@@ -33,6 +33,8 @@ export interface ShowFlags extends ServerFlags {
   readonly output: OutputFormat;
   readonly headers: boolean;
   readonly watch?: boolean;
+  /** `explain`: who calls, and what it asks for. */
+  readonly about?: Readonly<Partial<Record<'as' | 'method' | 'path', string>>> | undefined;
 }
 
 /** A verb that shows something. */
@@ -52,7 +54,7 @@ interface Shown {
   readonly status: number;
 }
 
-type Ask = (connection: AdminConnection, args: readonly string[]) => Promise<Shown>;
+type Ask = (connection: AdminConnection, args: readonly string[], flags: ShowFlags) => Promise<Shown>;
 
 const watchEveryMs = 1000;
 /** `status --wait` looks this often, and gives each look so long. */
@@ -70,9 +72,9 @@ async function askServices(connection: AdminConnection, [service]: readonly stri
   return shown(serviceView(await connection.get<ServiceDetail>(path)));
 }
 
-async function askExplain(connection: AdminConnection, args: readonly string[]): Promise<Shown> {
+async function askExplain(connection: AdminConnection, args: readonly string[], { about }: ShowFlags): Promise<Shown> {
   const [first = '', second] = args;
-  const query = second === undefined ? { to: first } : { from: first, to: second };
+  const query = { ...about, ...(second === undefined ? { to: first } : { from: first, to: second }) };
   const explanation = await connection.get<Explanation>(
     `${adminPaths.explain}?${new URLSearchParams(query).toString()}`,
   );
@@ -123,7 +125,7 @@ export async function showCommand(
   const options = { format: flags.output, headers: flags.headers, colour: wantsColour(world.stdout.isTTY, world.env) };
   try {
     for (;;) {
-      const { view, status } = await asks[verb](connection, args);
+      const { view, status } = await asks[verb](connection, args, flags);
       if (signal && world.stdout.isTTY) world.stdout.write('\u001b[H\u001b[2J');
       world.stdout.write(render(view, options));
       if (!signal) return status;

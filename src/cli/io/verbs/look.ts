@@ -11,6 +11,9 @@ interface ShowOptionValues extends ServerOptions {
   readonly headers: boolean;
   readonly watch?: boolean;
   readonly wait?: boolean;
+  readonly as?: string;
+  readonly method?: string;
+  readonly path?: string;
 }
 
 const shows: readonly (readonly [ShowVerb, string, string, readonly (readonly [string, string])[]])[] = [
@@ -58,6 +61,10 @@ const shows: readonly (readonly [ShowVerb, string, string, readonly (readonly [s
     [
       ['isthmus explain shop/web:80', 'from the own cluster'],
       ['isthmus explain west shop/web:80', 'from west'],
+      [
+        'isthmus explain shop/web:80 --as spiffe://west.mesh.example/ns/shop/sa/cart --method GET --path /api',
+        'one request',
+      ],
     ],
   ],
 ];
@@ -68,6 +75,12 @@ export function addShows(program: Command, world: World, choose: Choose): void {
     const command = program.command(usage).description(text);
     withServer(withOutput(command)).option('-w, --watch', 'again each second');
     if (verb === 'status') command.option('--wait', 'until it is ready; --timeout then defaults to 60s');
+    if (verb === 'explain') {
+      command
+        .option('--as <spiffe-id>', 'the workload that calls; default: one that cannot be named')
+        .option('--method <method>', 'judge a request with this method (GET if only --path is given)')
+        .option('--path <path>', 'judge a request for this path (/ if only --method is given)');
+    }
     command.addHelpText('after', examples(lines)).action(() =>
       choose(async () => {
         const given = command.opts<ShowOptionValues>();
@@ -76,6 +89,7 @@ export function addShows(program: Command, world: World, choose: Choose): void {
           output: given.output,
           headers: given.headers,
           watch: given.watch ?? false,
+          about: aboutOf(given),
         };
         const { showCommand, waitReady } = await import('../commands/show.ts');
         if (given.wait) return waitReady(world, { ...flags, timeoutMs: given.timeout ?? defaultWaitMs });
@@ -83,4 +97,12 @@ export function addShows(program: Command, world: World, choose: Choose): void {
       }),
     );
   }
+}
+
+function aboutOf({ as, method, path }: ShowOptionValues): ShowFlags['about'] {
+  return {
+    ...(as !== undefined && { as }),
+    ...(method !== undefined && { method }),
+    ...(path !== undefined && { path }),
+  };
 }

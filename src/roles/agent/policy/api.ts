@@ -17,6 +17,7 @@ import { describeFaults, parsePolicy } from '../../../policy/parse.ts';
 import { effectivePolicy } from '../../../policy/plan.ts';
 import { describeOrigin, parsePolicyKey, type Policy, policyKey } from '../../../policy/policy.ts';
 import { simulate } from '../../../policy/simulate.ts';
+import { unseenWarnings } from '../../../policy/unseen.ts';
 import { type AgentFacts, reportedOf } from '../status/facts.ts';
 import type { PolicyDesk } from './desk.ts';
 import type { FailoverBook } from './failovers.ts';
@@ -119,7 +120,7 @@ function effectiveReport(service: ServiceKey, input: CompileInput): EffectiveRep
     access: own?.exported
       ? accessText(effective.access, own.allow)
       : [`${input.view.self} does not export it: its exporters decide who may call`],
-    notes: notesOn(service, input, effective.fields['failover.spillAt']),
+    notes: [...notesOn(service, input, effective.fields['failover.spillAt']), ...unseenOn(service, input)],
   };
 }
 
@@ -131,6 +132,10 @@ function notesOn(service: ServiceKey, { view }: CompileInput, spillAt: number | 
     .map(([cluster]) => cluster);
   if (spillAt === undefined || unrated.length === 0) return [];
   return [`failover.spillAt is inactive for ${unrated.join(', ')}: the export states no capacity.concurrent`];
+}
+
+function unseenOn(service: ServiceKey, { view, policies }: CompileInput): readonly string[] {
+  return unseenWarnings(policies?.policies ?? [], view, [service]);
 }
 
 interface SimulationContext {

@@ -1,5 +1,6 @@
 import type { AccessPlan, AccessRule, CallerMatch } from '../../../model/access.ts';
 import type { TierSpec, TrafficField, TrafficFields } from '../../../policy/fields.ts';
+import type { HashKey } from '../../../model/traffic.ts';
 import { formatDuration } from '../../../runtime/duration.ts';
 
 const durations: ReadonlySet<TrafficField> = new Set<TrafficField>([
@@ -11,6 +12,8 @@ const durations: ReadonlySet<TrafficField> = new Set<TrafficField>([
   'connection.idleTimeout',
   'outlier.baseEjection',
   'http.timeout',
+  'http.idleTimeout',
+  'http.retries.perTry',
 ]);
 
 const shares: ReadonlySet<TrafficField> = new Set<TrafficField>([
@@ -18,6 +21,7 @@ const shares: ReadonlySet<TrafficField> = new Set<TrafficField>([
   'failover.panicThreshold',
   'failover.spillAt',
   'outlier.maxEjected',
+  'http.retries.budget',
 ]);
 
 /** The value of a field as a policy would state it. */
@@ -29,8 +33,14 @@ export function fieldText(field: TrafficField, fields: TrafficFields): string {
     return shares.has(field) ? `${Number((value * 100).toFixed(3))}%` : String(value);
   }
   if (field === 'locality.tiers') return fields['locality.tiers'].map(tierText).join(' → ') || '-';
+  if (field === 'loadBalancing.hash') return hashText(fields[field]);
+  if (Array.isArray(value)) return value.join(', ') || '-';
   if (typeof value === 'object') return pairs(value) || '-';
   return String(value);
+}
+
+function hashText(hash: HashKey): string {
+  return hash.by === 'sourceIP' ? hash.by : `${hash.by} ${hash.name}`;
 }
 
 function tierText({ match, weights }: TierSpec): string {
@@ -58,10 +68,14 @@ export function accessText(plan: AccessPlan | undefined, allow: 'members' | 'pol
   return [...plan.rules.map(ruleText), `otherwise ${plan.otherwise}: ${plan.why}`];
 }
 
-function ruleText({ policy, action, audit, from, ports }: AccessRule): string {
+function ruleText({ policy, action, audit, from, ports, requests }: AccessRule): string {
   const who = from ? from.map(matchText).join(' or ') : 'whoever calls';
   const where = ports ? ` on port ${ports.join(', ')}` : '';
-  return `${audit ? 'audit only: ' : ''}${action} ${who}${where} (${policy})`;
+  const what = [
+    ...(requests?.methods ? [` for ${requests.methods.join(', ')}`] : []),
+    ...(requests?.pathPrefixes ? [` below ${requests.pathPrefixes.join(', ')}`] : []),
+  ].join('');
+  return `${audit ? 'audit only: ' : ''}${action} ${who}${where}${what} (${policy})`;
 }
 
 function matchText(match: CallerMatch): string {

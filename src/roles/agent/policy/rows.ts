@@ -3,6 +3,7 @@ import type { PolicyDetail, PolicyDocument, PolicyRow, PolicyState } from '../..
 import type { PolicyRecord } from '../../../model/record.ts';
 import type { MeshView } from '../../../model/view.ts';
 import { apiVersion, describeOrigin, type PublishedPolicy } from '../../../policy/policy.ts';
+import { unseenRequests } from '../../../policy/unseen.ts';
 import type { PolicyReview } from '../../../policy/review.ts';
 import type { PolicyDesk } from './desk.ts';
 
@@ -52,14 +53,15 @@ function standing(
   context: PolicyRowsContext,
 ): { readonly state: PolicyState; readonly message: string } {
   if (outcome !== 'InForce' || !inForce) return { state: outcome === 'InForce' ? 'Rejected' : outcome, message };
+  const said = join(message, ...unseenRequests(inForce, context.view));
   const absent = absentTargets(inForce, context.view);
   if (absent.length > 0) {
     return { state: 'Pending', message: join(message, `no cluster exports ${absent.join(', ')} yet`) };
   }
   const lost = overriddenFields(inForce, context);
-  if (lost.size === 0) return { state: 'Accepted', message };
+  if (lost.size === 0) return { state: 'Accepted', message: said };
   const parts = [...lost].map(([by, fields]) => `${fields.join(', ')} by ${by}`);
-  return { state: 'Overridden', message: join(message, parts.join('; ')) };
+  return { state: 'Overridden', message: join(said, parts.join('; ')) };
 }
 
 function join(...parts: readonly string[]): string {

@@ -1,13 +1,13 @@
-import type { Caller } from '../../../model/access.ts';
-import { parseSpiffeId, type SpiffeId } from '../../../model/identity.ts';
+import type { SpiffeId } from '../../../model/identity.ts';
 import type { ClusterName, ServiceKey } from '../../../model/names.ts';
-import type { ServiceRoute } from '../../../model/route.ts';
-import type { Explanation, ExplanationStep } from '../../../model/status.ts';
-import { judgeAccess } from '../../../policy/access.ts';
+import type { RoutePort, ServiceRoute } from '../../../model/route.ts';
+import type { ExplainedRequest, Explanation, ExplanationStep } from '../../../model/status.ts';
 import { effectivePolicy, keptOut } from '../../../policy/plan.ts';
 import { describeOrigin } from '../../../policy/policy.ts';
 import { formatDuration } from '../../../runtime/duration.ts';
 import { fieldText } from '../policy/field-text.ts';
+import { type AccessStep, accessSteps } from './explain-access.ts';
+import { isTrafficField, trafficSteps } from './explain-traffic.ts';
 import { type AgentFacts, plannedShares, reportedFacts, standings } from './facts.ts';
 
 export interface ExplainTarget {
@@ -15,10 +15,12 @@ export interface ExplainTarget {
   readonly port: number;
   /** The workload that calls; undefined: one that cannot be named. */
   readonly identity?: SpiffeId | undefined;
+  /** What it asks for; undefined: just a connection. */
+  readonly request?: ExplainedRequest | undefined;
 }
 
 /** Where a connection from this cluster would go now, step by step; runs the gateways' own `step` on their facts. */
-export function explain(facts: AgentFacts, { service, port, identity }: ExplainTarget): Explanation {
+export function explain(facts: AgentFacts, { service, port, identity, request }: ExplainTarget): Explanation {
   const steps: ExplanationStep[] = [];
   const end = (ok: boolean, verdict: string): Explanation => ({
     from: facts.self,
@@ -40,13 +42,13 @@ export function explain(facts: AgentFacts, { service, port, identity }: ExplainT
     return end(false, `${service} has no port ${port}`);
   }
   steps.push(listenerStep(facts, service, found.importPort));
-  steps.push(...policySteps(facts, route));
+  steps.push(...policySteps(facts, route, found));
   steps.push(...candidateSteps(facts, route, port));
   const serving = servingShares(facts, route, port);
-  const access = accessSteps(facts, route, { port, identity, clusters: new Set(serving.map(([cluster]) => cluster)) });
-  steps.push(...access);
-  const denied = access.filter(({ ok }) => ok === false).map(({ title }) => title.slice('access '.length));
-  return conclude(serving, { denied, end });
+  const clusters = new Set(serving.map(([cluster]) => cluster));
+  const access = accessSteps(facts, route, { port: found, identity, request, clusters });
+  steps.push(...access.map(({ cluster: _cluster, decision: _decision, ...step }) => step));
+  return conclude(serving, { access, end });
 }
 
 function clustersOf(route: ServiceRoute): ClusterName[] {
@@ -65,8 +67,8 @@ function listenerStep(facts: AgentFacts, service: ServiceKey, importPort: number
   return { title: 'listener', detail: `port ${importPort} of ${who}`, ok: length > 0 };
 }
 
-/** One line for the fields that decide where traffic goes, one for each policy that says something of them. */
-function policySteps(facts: AgentFacts, route: ServiceRoute): ExplanationStep[] {
+/** One line for the fields that decide where traffic goes, one for each policy that says something of them; then how it is carried. */
+function policySteps(facts: AgentFacts, route: ServiceRoute, port: RoutePort): ExplanationStep[] {
   const { healthyThreshold, holdMs, returnOverMs, spillAt } = route.failover;
   const times = [
     `spills below ${percent(healthyThreshold)} health`,
@@ -78,7 +80,7 @@ function policySteps(facts: AgentFacts, route: ServiceRoute): ExplanationStep[] 
   const effective = policy && effectivePolicy(route.key, policy.input);
   if (!effective || effective.origins.size === 0) {
     const detail = `own cluster first, then all others by capacity; ${times} (no policy: configuration and defaults)`;
-    return [{ title: 'policy', detail }];
+    return [{ title: 'policy', detail }, ...(effective ? trafficSteps(port, effective) : [])];
   }
   const tiers = fieldText('locality.tiers', effective.fields);
   const local = effective.fields['locality.preferLocal'] ? 'own cluster first, then ' : '';
@@ -88,11 +90,12 @@ function policySteps(facts: AgentFacts, route: ServiceRoute): ExplanationStep[] 
   ];
   const byOrigin = new Map<string, string[]>();
   for (const [field, origin] of effective.origins) {
+    if (isTrafficField(field)) continue;
     const name = describeOrigin(origin);
     byOrigin.set(name, [...(byOrigin.get(name) ?? []), `${field} ${fieldText(field, effective.fields)}`]);
   }
   for (const [name, fields] of byOrigin) steps.push({ title: 'origin', detail: `${name}: ${fields.join(', ')}` });
-  return steps;
+  return [...steps, ...trafficSteps(port, effective)];
 }
 
 function percent(part: number): string {
@@ -126,40 +129,6 @@ function candidateSteps(facts: AgentFacts, route: ServiceRoute, port: number): E
   return [...steps, ...kept];
 }
 
-/** The verdict of each cluster that would be asked, by the rules that count there. */
-function accessSteps(facts: AgentFacts, route: ServiceRoute, asked: AccessQuestion): ExplanationStep[] {
-  const { policy, self } = facts;
-  const trustDomain = facts.view.clusters.get(self)?.trustDomain;
-  if (!policy || !trustDomain) return [];
-  return route.targets
-    .filter(({ cluster }) => cluster !== self && asked.clusters.has(cluster))
-    .map(({ cluster }) => {
-      const allow = facts.view.services.get(route.key)?.exports.get(cluster)?.allow ?? 'members';
-      const access = policy.policiesAt(cluster).access(route.key, allow);
-      const caller: Caller = {
-        cluster: self,
-        peer: parseSpiffeId(`spiffe://${trustDomain}/isthmus/gateway/any`),
-        identity: asked.identity,
-        proof: asked.identity === undefined ? 'none' : 'asserted',
-      };
-      const { decision, rule } = judgeAccess({ route: { allow, ...(access && { access }) }, port: asked.port, caller });
-      const allowed = decision === 'allowed';
-      const who = asked.identity ?? `an anonymous caller of ${self}`;
-      return {
-        title: `access ${cluster}`,
-        detail: `${who} is ${allowed ? 'allowed' : 'denied'} by ${rule}`,
-        ok: allowed,
-      };
-    });
-}
-
-interface AccessQuestion {
-  readonly port: number;
-  readonly identity: SpiffeId | undefined;
-  /** Where a connection would go. */
-  readonly clusters: ReadonlySet<ClusterName>;
-}
-
 /** Where new connections go, largest share first. */
 function servingShares(
   facts: AgentFacts,
@@ -176,15 +145,18 @@ function servingShares(
 }
 
 interface Conclusion {
-  /** Clusters that would refuse the caller. */
-  readonly denied: readonly string[];
+  readonly access: readonly AccessStep[];
   readonly end: (ok: boolean, verdict: string) => Explanation;
 }
 
-function conclude(serving: readonly (readonly [ClusterName, number])[], { denied, end }: Conclusion): Explanation {
+function conclude(serving: readonly (readonly [ClusterName, number])[], { access, end }: Conclusion): Explanation {
   if (serving.length === 0) return end(false, 'nowhere to go: every candidate is out');
   const parts = serving.map(([cluster, share]) => `${cluster} ${percent(share)}`).join(', ');
+  const that = (decision: AccessStep['decision']): readonly ClusterName[] =>
+    access.filter((step) => step.decision === decision).map(({ cluster }) => cluster);
+  const [denied, open] = [that('denied'), that('perRequest')];
   if (denied.length === serving.length) return end(false, `denied: ${denied.join(', ')} would refuse the caller`);
   const refusing = denied.length === 0 ? '' : `; ${denied.join(', ')} would refuse the caller`;
-  return end(true, `a new connection goes to ${parts}${refusing}`);
+  const judging = open.length === 0 ? '' : `; ${open.join(', ')} would judge each request`;
+  return end(true, `a new connection goes to ${parts}${refusing}${judging}`);
 }
