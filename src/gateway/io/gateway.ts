@@ -175,6 +175,7 @@ class RunningGateway implements Gateway {
       host: options.listen.importHost,
       clock,
       log,
+      refusals: this.#metrics,
       onConnection: (socket, imported) => this.#intake.plain(socket, imported),
     });
     this.#intake = new Intake({

@@ -1,11 +1,12 @@
 import type { Socket } from 'node:net';
-import { IsthmusError } from '../../model/error.ts';
+import { IsthmusError, messageOf } from '../../model/error.ts';
 import type { ServiceKey } from '../../model/names.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { RouteTable } from '../../model/route.ts';
 import { Backoff } from '../../runtime/backoff.ts';
 import { listenTcp, type TcpServer } from '../../runtime/io/tcp-server.ts';
+import type { Refusals } from '../metrics/refusals.ts';
 import type { BoundAddress } from './local-addresses.ts';
 
 /** A service port that has a listener here. */
@@ -19,6 +20,7 @@ export interface ImportListenersOptions {
   readonly host: string;
   readonly clock: Clock;
   readonly log: Log;
+  readonly refusals: Refusals;
   readonly onConnection: (socket: Socket, imported: ImportedPort) => void;
 }
 
@@ -65,11 +67,23 @@ class ImportListener {
     this.#server = undefined;
   }
 
+  #take(socket: Socket): void {
+    const { log, refusals, onConnection } = this.#options;
+    try {
+      onConnection(socket, this.imported);
+    } catch (thrown) {
+      // A fault of ours that this client has found: it must not cost the others, let alone the process.
+      refusals.count('internal');
+      log.error({ ...this.imported, reason: messageOf(thrown) }, 'a connection could not be taken');
+      socket.on('error', () => undefined).resetAndDestroy();
+    }
+  }
+
   async #open(): Promise<void> {
     const { imported } = this;
-    const { host, clock, log, onConnection } = this.#options;
+    const { host, clock, log } = this.#options;
     try {
-      const server = await listenTcp({ host, port: imported.importPort }, (socket) => onConnection(socket, imported));
+      const server = await listenTcp({ host, port: imported.importPort }, (socket) => this.#take(socket));
       if (this.#ended) return server.stop();
       this.#server = server;
       if (this.#problem !== undefined) log.info({ ...imported, host }, 'import listener is open after all');

@@ -64,7 +64,7 @@ export function serveSession(socket: TLSSocket, options: InboundSessionOptions):
     } catch (thrown) {
       // A fault of ours that this request has found: it must not cost the other streams, let alone the process.
       onFault('internal', messageOf(thrown));
-      stream.destroy(IsthmusError.from(thrown));
+      stream.on('error', () => undefined).destroy(IsthmusError.from(thrown));
     }
   });
   return session;
