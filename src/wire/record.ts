@@ -184,6 +184,16 @@ export function encodeRecord(record: ClusterRecord): Uint8Array {
   return bytes;
 }
 
+/** Whether encoding the record gives exactly these bytes: they may come from another version, or from anybody. */
+export function encodesTo(record: ClusterRecord, bytes: Uint8Array): boolean {
+  try {
+    return Buffer.compare(encodeRecord(record), bytes) === 0;
+  } catch {
+    // It says more than we would ever write.
+    return false;
+  }
+}
+
 /** Decodes what lies under `key`. Never throws. */
 export function decodeRecord(key: RecordKey, bytes: Uint8Array): RecordDecoding {
   if (key.length > maxRecordKeyLength)

@@ -236,7 +236,7 @@ export class PartitionFollower {
   async #readDifference(): Promise<boolean> {
     const { hub, clock } = this.#options;
     const held = this.#state;
-    if (!held || held.values.size < worthComparing) return false;
+    if (!held || held.digest.size < worthComparing) return false;
     const index = await hub.readIndex(this.cluster);
     const head = index.head && (await this.#openHead(index.head));
     if (!head || !index.head) return index.head !== undefined;
@@ -245,7 +245,7 @@ export class PartitionFollower {
     const there = new Set(index.keys);
     const wanted = index.keys.filter((key) => differs.has(bucketOf(key)));
     const changes = new Map<RecordKey, Uint8Array | undefined>();
-    for (const key of held.values.keys()) if (!there.has(key)) changes.set(key, undefined);
+    for (const key of held.digest.keys()) if (!there.has(key)) changes.set(key, undefined);
     for (const [key, value] of await hub.readRecords(this.cluster, wanted)) changes.set(key, value);
     const applied = applyDifference(held, { head: head.content, changes, now: clock.now() });
     // The hub may have moved on between the two reads; the snapshot is one read.
@@ -342,7 +342,7 @@ function differingBuckets(held: PartitionState, there: ReadonlyMap<number, Uint8
 function describeRefused(state: PartitionState | undefined): string | undefined {
   const first = state?.refused.entries().next().value;
   if (!state || !first) return undefined;
-  return `${state.refused.size} of ${state.values.size} records do not decode; '${first[0].slice(0, 100)}': ${first[1]}`;
+  return `${state.refused.size} of ${state.digest.size} records do not decode; '${first[0].slice(0, 100)}': ${first[1]}`;
 }
 
 function describeHeld(state: PartitionState | undefined): string | undefined {

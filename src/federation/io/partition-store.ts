@@ -6,8 +6,8 @@ import type { Log } from '../../model/ports/log.ts';
 import type { ClusterRecord, RecordKey } from '../../model/record.ts';
 import { SortedMap } from '../../runtime/sorted-map.ts';
 import { MapDigest } from '../../wire/digest.ts';
-import { decodeRecord } from '../../wire/record.ts';
-import type { Belief, KeptRecord } from '../log/belief.ts';
+import { decodeRecord, encodeRecord } from '../../wire/record.ts';
+import { type Belief, believe, type KeptRecord, nothing, valuesOf } from '../log/belief.ts';
 import type { PartitionState } from '../log/partition-state.ts';
 import type { StateFiles } from './state-files.ts';
 
@@ -39,9 +39,12 @@ function base64(bytes: Uint8Array): string {
 }
 
 export function encodePartition({ state, lastId, lease }: StoredPartition): string {
-  const { cluster, epoch, revision } = state;
-  const values = [...state.values].map(([key, value]) => [key, base64(value)]);
-  const kept = [...state.kept].map(([key, { bytes, why, since }]) => ({ key, bytes: base64(bytes), why, since }));
+  const { cluster, epoch, revision, records } = state;
+  const values = Array.from(valuesOf(state), ([key, value]) => [key, base64(value)]);
+  const kept = [...state.kept].flatMap(([key, { why, since }]) => {
+    const record = records.get(key);
+    return record ? [{ key, bytes: base64(encodeRecord(record)), why, since }] : [];
+  });
   return JSON.stringify({ v: 1, cluster, epoch, revision, lastId, lease, values, kept });
 }
 
@@ -87,35 +90,30 @@ export class PartitionStore {
   }
 }
 
-function decodePartition(cluster: ClusterName, bytes: Uint8Array): StoredPartition {
+/** @throws when it is not what `encodePartition` wrote for this cluster */
+export function decodePartition(cluster: ClusterName, bytes: Uint8Array): StoredPartition {
   const stored = schema.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
   if (stored.cluster !== cluster) throw new TypeError(`it is of cluster '${stored.cluster}'`);
+  const values = new Map<RecordKey, Uint8Array>(stored.values.map(([key, text]) => [key, Buffer.from(text, 'base64')]));
   const digest = new MapDigest();
-  const values = new Map<RecordKey, Uint8Array>();
+  for (const [key, value] of values) digest.set(key, value);
+  const plain = believe(nothing, digest, { touched: values, now: 0 });
   const records = new Map<RecordKey, ClusterRecord>();
-  const refused = new Map<RecordKey, string>();
-  for (const [key, text] of stored.values) {
-    const value = Buffer.from(text, 'base64');
-    values.set(key, value);
-    digest.set(key, value);
-    const decoded = decodeRecord(key, value);
-    if (decoded.ok) records.set(key, decoded.record);
-    else if (!decoded.unknown) refused.set(key, decoded.detail);
-  }
+  const verbatim = new Map<RecordKey, Uint8Array | undefined>();
   const kept = new Map<RecordKey, KeptRecord>();
   for (const { key, bytes: text, why, since } of stored.kept) {
-    const value = Buffer.from(text, 'base64');
-    const decoded = decodeRecord(key, value);
+    const decoded = decodeRecord(key, Buffer.from(text, 'base64'));
     if (!decoded.ok) continue;
     records.set(key, decoded.record);
-    kept.set(key, { bytes: value, why, since });
+    verbatim.set(key, values.get(key));
+    kept.set(key, { why, since });
   }
   const { epoch, revision, lastId, lease } = stored;
   const belief: Belief = {
-    values: SortedMap.from(values),
-    records: SortedMap.from(records),
+    ...plain,
+    records: plain.records.with(records),
+    verbatim: plain.verbatim.with(verbatim),
     kept: SortedMap.from(kept),
-    refused: SortedMap.from(refused),
   };
-  return { state: { cluster, epoch, revision, digest, ...belief }, lastId, lease };
+  return { state: { cluster, epoch, revision, ...belief }, lastId, lease };
 }

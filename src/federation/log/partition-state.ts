@@ -2,7 +2,6 @@ import type { ClusterName } from '../../model/names.ts';
 import type { RecordKey } from '../../model/record.ts';
 import { MapDigest } from '../../wire/digest.ts';
 import type { PartitionDelta, PartitionHead } from '../../wire/partition.ts';
-import { SortedMap } from '../../runtime/sorted-map.ts';
 import { type Belief, believe, nothing } from './belief.ts';
 
 /** A reader's copy of one cluster's partition. Immutable: applying gives a new state or the reason why not, never a part. */
@@ -10,8 +9,6 @@ export interface PartitionState extends Belief {
   readonly cluster: ClusterName;
   readonly epoch: number;
   readonly revision: number;
-  /** Digest of `values`; never written to once it is here. */
-  readonly digest: MapDigest;
 }
 
 /**
@@ -38,12 +35,15 @@ export function applySnapshot(
   cluster: ClusterName,
   content: { readonly head: PartitionHead; readonly values: ReadonlyMap<RecordKey, Uint8Array>; readonly now: number },
 ): Applied {
-  const { head, now } = content;
-  const values = SortedMap.from(content.values);
+  const { head, values, now } = content;
   const digest = new MapDigest();
-  for (const [key, value] of values) digest.set(key, value);
-  const touched = new Set([...values.keys(), ...(held?.records.keys() ?? [])]);
-  return applyHead(held, cluster, { head, values, digest, touched, now });
+  const touched = new Map<RecordKey, Uint8Array | undefined>();
+  for (const key of held ? [...held.digest.keys(), ...held.kept.keys()] : []) touched.set(key, undefined);
+  for (const [key, value] of values) {
+    digest.set(key, value);
+    touched.set(key, value);
+  }
+  return applyHead(held, cluster, { head, digest, touched, now });
 }
 
 /** Replaces the whole partition, given in what it differs from the one held: key → value, undefined removes it. */
@@ -52,22 +52,20 @@ export function applyDifference(
   content: { readonly head: PartitionHead; readonly changes: PartitionDelta['ops']; readonly now: number },
 ): Applied {
   const { head, changes, now } = content;
-  const touched = new Set(changes.keys());
-  return applyHead(held, held.cluster, { head, ...changed(held, changes), touched, now });
+  return applyHead(held, held.cluster, { head, digest: changed(held.digest, changes), touched: changes, now });
 }
 
 interface HeadContent {
   readonly head: PartitionHead;
-  readonly values: PartitionState['values'];
   readonly digest: MapDigest;
-  readonly touched: ReadonlySet<RecordKey>;
+  readonly touched: PartitionDelta['ops'];
   readonly now: number;
 }
 
 function applyHead(
   held: PartitionState | undefined,
   cluster: ClusterName,
-  { head, values, digest, touched, now }: HeadContent,
+  { head, digest, touched, now }: HeadContent,
 ): Applied {
   if (head.cluster !== cluster) return refuse('foreign', `the head speaks for '${head.cluster}'`);
   const order = held ? compareVersions(head, held) : 1;
@@ -75,25 +73,25 @@ function applyHead(
     return refuse('rollback', `${versionOf(head)} in the hub is older than ${versionOf(held)} held`);
   }
   if (digest.size !== head.count || digest.whole !== head.digest) {
-    const what = `the ${values.size} records of ${versionOf(head)} are not the ${head.count} signed`;
+    const what = `the ${digest.size} records of ${versionOf(head)} are not the ${head.count} signed`;
     return refuse('digest-mismatch', what);
   }
   if (held && order === 0) return held.digest.whole === head.digest ? { ok: true, state: held } : equivocation(head);
   const { epoch, revision } = head;
   return {
     ok: true,
-    state: { cluster, epoch, revision, digest, ...believe(held ?? nothing, values, { touched, now }) },
+    state: { cluster, epoch, revision, ...believe(held ?? nothing, digest, { touched, now }) },
   };
 }
 
-/** Values and their digest after some changes. */
-function changed(held: PartitionState, changes: PartitionDelta['ops']): Pick<PartitionState, 'values' | 'digest'> {
-  const digest = held.digest.clone();
+/** The digest after some changes. */
+function changed(before: MapDigest, changes: PartitionDelta['ops']): MapDigest {
+  const digest = before.clone();
   for (const [key, value] of changes) {
     if (value === undefined) digest.delete(key);
     else digest.set(key, value);
   }
-  return { values: held.values.with(changes), digest };
+  return digest;
 }
 
 /** One step forward. A delta that is already contained leaves the state as it is. */
@@ -106,14 +104,13 @@ export function applyDelta(held: PartitionState, delta: PartitionDelta, now: num
   if (delta.previous !== held.revision) {
     return refuse('gap', `${versionOf(delta)} follows ${delta.previous}, held is ${versionOf(held)}`);
   }
-  const { values, digest } = changed(held, delta.ops);
+  const digest = changed(held.digest, delta.ops);
   if (digest.whole !== delta.digest) {
     return refuse('digest-mismatch', `${versionOf(delta)} applied to ${versionOf(held)} does not give what was signed`);
   }
   const { cluster } = held;
   const { epoch, revision } = delta;
-  const belief = believe(held, values, { touched: new Set(delta.ops.keys()), now });
-  return { ok: true, state: { cluster, epoch, revision, digest, ...belief } };
+  return { ok: true, state: { cluster, epoch, revision, ...believe(held, digest, { touched: delta.ops, now }) } };
 }
 
 /** Negative when `a` is older than `b`. */
