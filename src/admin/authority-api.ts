@@ -11,6 +11,7 @@ import type {
   PendingRow,
   SignRequestReport,
   TokenRow,
+  TrustReplicaRow,
 } from '../model/trust-report.ts';
 import { bodyOf, durationField, type Fields, flagField, listField, mapField, optionalText, textField } from './body.ts';
 import { get, post, type Routes } from './routes.ts';
@@ -30,6 +31,8 @@ export interface AuthorityApi {
   auditVerdict(): Promise<JournalVerdict>;
   inventory(): Promise<readonly IntermediateRow[]>;
   pending(): Promise<readonly PendingRow[]>;
+  /** Every replica that agents told of. */
+  acknowledgements(): readonly TrustReplicaRow[];
   /** Writes the file that an offline root is to sign. */
   signRequest(out: string): Promise<SignRequestReport>;
   /** Reads the file that it has signed. */
@@ -75,6 +78,7 @@ export function authorityRoutes(api: AuthorityApi): Routes {
     get(adminPaths.auditVerdict, () => api.auditVerdict()),
     get(adminPaths.inventory, () => api.inventory()),
     get(adminPaths.pending, () => api.pending()),
+    get(adminPaths.acknowledgements, () => api.acknowledgements()),
     post(adminPaths.signRequest, ({ body }) => api.signRequest(pathField(bodyOf(body, ['out']), 'out'))),
     post(adminPaths.importResponse, ({ body }) => api.importResponse(pathField(bodyOf(body, ['file']), 'file'))),
     post(adminPaths.backup, ({ body }) => {

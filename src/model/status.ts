@@ -25,6 +25,7 @@ export const adminPaths = {
   auditVerdict: '/v1/trust/audit/verdict',
   inventory: '/v1/trust/inventory',
   pending: '/v1/trust/pending',
+  acknowledgements: '/v1/trust/acknowledgements',
   signRequest: '/v1/trust/sign-request',
   importResponse: '/v1/trust/import-response',
   backup: '/v1/trust/backup',

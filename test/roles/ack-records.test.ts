@@ -74,9 +74,11 @@ test('missingAcks: every own gateway that is connected, and every live replica o
   const missing = (
     gateways: readonly ReportingGateway[],
     others: readonly (readonly [Freshness, readonly ClusterRecord[]])[],
+    siblings: readonly AckRecord[] = [],
   ) =>
     missingAcks(5, {
       gateways,
+      siblings,
       partitions: new Map(others.map(([freshness, records]) => [west, partition(freshness, records)])),
       self: east,
       roster: roster({ east: 'active', west: 'active' }),
@@ -95,6 +97,8 @@ test('missingAcks: every own gateway that is connected, and every live replica o
   assert.deepEqual(missing([], [['live', [gatewayRecord]]]), ['west/gateway-0'], 'a gateway without acknowledgement');
   const agent = ack(4, { role: 'agent', replica: parseReplicaName('agent-0') });
   assert.deepEqual(missing([], [['live', [agent]]]), ['west/agent-0'], 'who verifies seals counts too');
+  assert.deepEqual(missing([], [], [agent]), ['east/agent-0'], 'another agent of the own cluster');
+  assert.deepEqual(missing([], [], [{ ...agent, rosterSequence: 5 }]), []);
   for (const freshness of ['suspect', 'dead', 'unknown'] as const) {
     assert.deepEqual(missing([], [[freshness, [ack(4), gatewayRecord]]]), [], `${freshness}: nobody to wait for`);
   }
@@ -102,7 +106,7 @@ test('missingAcks: every own gateway that is connected, and every live replica o
 
 test('missingAcks: a member that is not active is not waited for', () => {
   const partitions = new Map([[west, partition('live', [gatewayRecord])]]);
-  const facts = { gateways: [], partitions, self: east };
+  const facts = { gateways: [], siblings: [], partitions, self: east };
   assert.deepEqual(missingAcks(5, { ...facts, roster: roster({ west: 'suspended' }) }), []);
   assert.deepEqual(missingAcks(5, { ...facts, roster: roster({}) }), []);
   assert.deepEqual(missingAcks(5, { ...facts, roster: roster({ west: 'active' }) }), ['west/gateway-0']);

@@ -142,6 +142,32 @@ suite('two replicas of an agent', () => {
     }
   });
 
+  test('trust status shows both agents on either, and the authority knows them too', async () => {
+    type Row = { role: string; replica: string; chain: string[] };
+    const proved = async (name: string): Promise<string> => {
+      const status = JSON.parse(await ok('trust', 'status', '--config', `${name}.yaml`, '-o', 'json')) as {
+        replicas: Row[];
+      };
+      const rows = status.replicas.filter(({ chain }) => chain.length > 0);
+      return rows
+        .map(({ role, replica }) => `${role}/${replica}`)
+        .sort()
+        .join(' ');
+    };
+    const all = 'agent/agent-0 agent/agent-1 gateway/gateway-0';
+    for (const replica of replicas) await until(`${replica} shows all`, async () => (await proved(replica)) === all);
+    const heard = JSON.parse(
+      await ok('authority', 'acknowledgements', '--config', 'authority.yaml', '-o', 'json'),
+    ) as Row[];
+    assert.deepEqual(
+      heard
+        .map(({ role, replica }) => `${role}/${replica}`)
+        .sort()
+        .join(' '),
+      all,
+    );
+  });
+
   test('a plan shows conflicts and writes nothing; the list is read again at SIGHUP', async () => {
     await writeAgents(webAnd(`, { service: shop/db, ports: [5432] }`));
     const before = await statusOf('agent-0');

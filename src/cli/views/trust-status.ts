@@ -111,6 +111,17 @@ export function trustStatusView(status: TrustStatus): View {
   };
 }
 
+/** `isthmus authority acknowledgements` */
+export function acknowledgementsView(rows: readonly TrustReplicaRow[]): View {
+  const newest = Math.max(0, ...rows.map(({ rosterSequence = 0 }) => rosterSequence));
+  return {
+    data: rows,
+    names: rows.map(({ cluster, role, replica }) => `${role}/${cluster}/${replica}`),
+    text: (style) =>
+      rows.length === 0 ? 'No agent has acknowledged anything yet.\n' : renderTable(columns(newest), rows, style),
+  };
+}
+
 function textOf(status: TrustStatus, style: TextStyle): string {
   const shown = lines(status);
   const width = Math.max(...shown.map(([title]) => title.length));

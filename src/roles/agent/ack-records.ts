@@ -42,22 +42,27 @@ export function settledAck(next: AckRecord, before: AckRecord | undefined): AckR
   return JSON.stringify(settled) === JSON.stringify(before) ? before : settled;
 }
 
-/** Own gateways that are connected, and everything live of the others. */
+/** Own gateways that are connected, what other agents of the cluster said, and everything live of the other clusters. */
 export interface AckWitnesses {
   readonly gateways: readonly ReportingGateway[];
+  readonly siblings: readonly AckRecord[];
   readonly partitions: ReadonlyMap<ClusterName, PartitionView>;
   readonly self: ClusterName;
   readonly roster: Roster | undefined;
 }
 
 /**
- * Who has not acknowledged roster `sequence`: each own gateway that is connected, and of each other active member that
- * is heard of now, whoever presents or verifies chains. One that says nothing has not.
+ * Who has not acknowledged roster `sequence`: each own gateway that is connected, other agents of the own cluster with
+ * theirs, and of each other active member that is heard of now, whoever presents or verifies chains. One that says nothing has not.
  */
-export function missingAcks(sequence: number, { gateways, partitions, self, roster }: AckWitnesses): readonly string[] {
+export function missingAcks(
+  sequence: number,
+  { gateways, siblings, partitions, self, roster }: AckWitnesses,
+): readonly string[] {
   const missing = gateways
     .filter(({ trust }) => !covers(trust?.acknowledged, sequence))
     .map(({ replica }) => `${self}/${replica}`);
+  missing.push(...siblings.filter((ack) => !covers(ack, sequence)).map(({ replica }) => `${self}/${replica}`));
   for (const [cluster, { freshness, records }] of partitions) {
     const active = roster?.clusters.get(cluster)?.state === 'active';
     if (cluster === self || freshness !== 'live' || !active) continue;

@@ -177,7 +177,7 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
     const failovers = new FailoverBook();
     started.add(
       'failovers',
-      gateways.gateways.subscribe((connected) => failovers.note(connected.values(), mesh.table.current, clock.now())),
+      gateways.gateways.subscribe((connected) => failovers.note(connected.values(), clock.now())),
     );
     const acknowledgements = startAcknowledgements(context, { reader, gateways });
     started.add('acknowledgements', () => acknowledgements.close());
@@ -306,7 +306,7 @@ function startAcknowledgements(
     log,
   });
   const { partitions } = reader;
-  return new Acknowledgements({ ca, selfCheck, gateways: gateways.gateways, partitions, clock });
+  return new Acknowledgements({ ca, selfCheck, gateways: gateways.gateways, partitions, clock, log });
 }
 
 function serveGateways({ ca, server, listener, clock, log }: RunningContext, mesh: Mesh): ConfigServer {

@@ -9,6 +9,7 @@ import type { RosterEntry } from '../../model/trust.ts';
 import { writeFileDurably } from '../../runtime/io/files.ts';
 import { broadGlobs, defaultAdmission } from '../../trust/authority/admission.ts';
 import type { Authority, AuthorityStatus as TrustStatus } from '../../trust/io/authority.ts';
+import { acknowledgedRows } from './acknowledged.ts';
 import { version } from '../version.ts';
 import type { MemberHubs } from './member-hubs.ts';
 
@@ -35,7 +36,7 @@ export interface AuthorityApiContext {
 
 /** What the authority answers on its admin socket. */
 export function createAuthorityApi(authority: Authority, context: AuthorityApiContext): AuthorityApi {
-  const { addresses } = context;
+  const { addresses, clock } = context;
   return {
     status: () => statusOf(authority.status(), context),
     clusters: () => [...authority.roster.current.clusters.values()].map(rowOf),
@@ -76,6 +77,7 @@ export function createAuthorityApi(authority: Authority, context: AuthorityApiCo
     },
     inventory: () => authority.inventory(inventoryRows),
     pending: () => authority.pending(),
+    acknowledgements: () => acknowledgedRows(authority.acknowledgements(), clock.now()),
     async signRequest(out) {
       const { file, sha256, items } = await authority.signRequest();
       await writeFileDurably(out, file);

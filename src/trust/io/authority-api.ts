@@ -39,6 +39,19 @@ export interface MemberHubMessage {
   readonly password: string;
 }
 
+export interface AcknowledgementMessage {
+  readonly key: string;
+  readonly record: Buffer;
+}
+
+export interface AcknowledgeRequest {
+  readonly own: readonly AcknowledgementMessage[];
+}
+
+export interface AcknowledgeResponse {
+  readonly others: readonly AcknowledgementMessage[];
+}
+
 export interface LeaveRequest {
   readonly why: string;
 }
@@ -97,6 +110,10 @@ export const renewIntermediateMethod: MethodDefinition<RenewIntermediateRequest,
 export const watchRosterMethod: MethodDefinition<WatchRosterRequest, SealedDocument> = method(
   authorityService,
   'WatchRoster',
+);
+export const acknowledgeMethod: MethodDefinition<AcknowledgeRequest, AcknowledgeResponse> = method(
+  authorityService,
+  'Acknowledge',
 );
 export const leaveMethod: MethodDefinition<LeaveRequest, LeaveResponse> = method(authorityService, 'Leave');
 export const enrollMethod: MethodDefinition<EnrollRequest, SvidResponse> = method(gatewayIdentityService, 'Enroll');

@@ -5,13 +5,16 @@ import type { Clock } from '../../model/ports/clock.ts';
 import type { TrustSource } from '../../model/ports/identity.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { Watch } from '../../model/ports/watch.ts';
+import type { AckRecord } from '../../model/record.ts';
 import { Backoff } from '../../runtime/backoff.ts';
 import { fromGrpcFailure } from '../../runtime/grpc-status.ts';
 import { callUnary, channelCredentials, channelOptions } from '../../runtime/io/grpc-client.ts';
 import type { TlsMaterial } from '../../runtime/io/tls.ts';
 import { sleep } from '../../runtime/sleep.ts';
+import { decodeAcks, encodeAcks } from '../authority/acknowledgements.ts';
 import { createPeerVerifier } from '../verify/peer-verifier.ts';
 import {
+  acknowledgeMethod,
   type IntermediateResponse,
   leaveMethod,
   renewIntermediateMethod,
@@ -53,6 +56,8 @@ export interface AuthorityLink {
   status(): AuthorityLinkStatus;
   /** @throws IsthmusError */
   renewIntermediate(replica: string, csr: Uint8Array): Promise<IntermediateResponse>;
+  /** Says what replicas proved; what the cluster's other agents said. @throws IsthmusError */
+  acknowledge(own: readonly AckRecord[]): Promise<readonly AckRecord[]>;
   /** Says goodbye for this whole cluster. @throws IsthmusError */
   leave(why: string): Promise<void>;
   close(): Promise<void>;
@@ -68,6 +73,8 @@ export function openAuthorityLink(options: AuthorityLinkOptions): AuthorityLink 
     withIdentity: true,
     check: peerCheck(createPeerVerifier(base, clock), authority, (id) => id === authority),
   });
+  /** That of the roster stream: what has to be said often needs no connection of its own. */
+  let live: Client | undefined;
   let status: AuthorityLinkStatus = { connected: false, since: clock.monotonic(), problem: 'not connected yet' };
   const become = (connected: boolean, problem?: string): void => {
     const since = status.connected === connected ? status.since : clock.monotonic();
@@ -87,8 +94,9 @@ export function openAuthorityLink(options: AuthorityLinkOptions): AuthorityLink 
           ...options,
           credentials,
           signal: stop.signal,
-          connected: () => {
+          connected: (client) => {
             backoff.reset();
+            live = client;
             become(true);
           },
         });
@@ -96,6 +104,7 @@ export function openAuthorityLink(options: AuthorityLinkOptions): AuthorityLink 
       } catch (thrown) {
         become(false, messageOf(thrown));
       }
+      live = undefined;
       await sleep(clock, backoff.next(), stop.signal);
     }
   };
@@ -116,6 +125,12 @@ export function openAuthorityLink(options: AuthorityLinkOptions): AuthorityLink 
   return {
     status: () => status,
     renewIntermediate: (replica, csr) => ask(renewIntermediateMethod, { replica, csr: Buffer.from(csr) }),
+    async acknowledge(own): Promise<readonly AckRecord[]> {
+      if (!live) throw new IsthmusError('unavailable', status.problem ?? 'not connected to the authority');
+      const request = { own: encodeAcks(own).map(({ key, record }) => ({ key, record: Buffer.from(record) })) };
+      const limits = { timeoutMs: connectTimeoutMs, signal: stop.signal };
+      return decodeAcks((await callUnary(live, acknowledgeMethod, request, limits)).others);
+    },
     async leave(why): Promise<void> {
       await ask(leaveMethod, { why });
     },
@@ -129,7 +144,7 @@ export function openAuthorityLink(options: AuthorityLinkOptions): AuthorityLink 
 interface StreamOptions extends AuthorityLinkOptions {
   readonly credentials: ReturnType<typeof channelCredentials>;
   readonly signal: AbortSignal;
-  readonly connected: () => void;
+  readonly connected: (client: Client) => void;
 }
 
 /** One roster stream from its opening to its end. Rejects with why it failed. */
@@ -153,7 +168,7 @@ async function streamOnce(address: string, options: StreamOptions): Promise<void
       };
       const alive = (metadata: Metadata): void => {
         timer.cancel();
-        connected();
+        connected(client);
         const time = Number(metadata.get(timeHeader)[0] ?? Number.NaN);
         if (Number.isSafeInteger(time)) options.onTime?.(time);
       };

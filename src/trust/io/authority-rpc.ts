@@ -10,6 +10,8 @@ import type { MemberHub } from '../../model/trust.ts';
 import { toGrpcFailure } from '../../runtime/grpc-status.ts';
 import type { SealedRoster } from '../authority/roster-sealer.ts';
 import {
+  type AcknowledgeRequest,
+  type AcknowledgeResponse,
   type IntermediateResponse,
   type JoinRequest,
   type LeaveRequest,
@@ -19,6 +21,7 @@ import {
   timeHeader,
   type WatchRosterRequest,
 } from './authority-api.ts';
+import type { AuthorityAcks } from './authority-acks.ts';
 import type { AuthorityIssuance, IssueAnswer } from './authority-issuance.ts';
 import type { AuthorityMembers } from './authority-members.ts';
 import { answer } from './answer.ts';
@@ -28,6 +31,7 @@ import { type CallIdentity, requirePeer } from './call-identity.ts';
 export interface AuthorityRpcOptions {
   readonly issuance: AuthorityIssuance;
   readonly members: AuthorityMembers;
+  readonly acks: AuthorityAcks;
   readonly sealedRoster: Watch<SealedRoster | undefined>;
   readonly federationDomain: TrustDomain;
   /** DER. */
@@ -44,7 +48,7 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
   readonly handlers: UntypedServiceImplementation;
   watchers(): number;
 } {
-  const { issuance, members, sealedRoster, federationDomain, anchor, hubFor, peerOf, clock, log } = options;
+  const { issuance, members, acks, sealedRoster, federationDomain, anchor, hubFor, peerOf, clock, log } = options;
   let watchers = 0;
 
   const rosterNow = (): SealedDocument => {
@@ -85,6 +89,11 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
         return responseOf(issued);
       },
     ),
+    Acknowledge: answer<AcknowledgeRequest, AcknowledgeResponse>('Acknowledge', log, async (call) => {
+      const { id, cluster } = requirePeer(peerOf, call);
+      const others = await acks.report(id, cluster, call.request.own);
+      return { others: others.map(({ key, record }) => ({ key, record: Buffer.from(record) })) };
+    }),
     Leave: answer<LeaveRequest, LeaveResponse>('Leave', log, async (call) => {
       const { id, cluster } = requirePeer(peerOf, call);
       await members.leave(id, cluster, call.request.why);

@@ -11,10 +11,12 @@ import type { Admission, MemberHub, Roster, RosterEntry } from '../../model/trus
 import type { BackupReport, IntermediateRow, PendingRow, TokenRow } from '../../model/trust-report.ts';
 import type { ListenAddress } from '../../runtime/io/tcp-server.ts';
 import type { AuditRecord } from '../audit.ts';
+import type { HeardAck } from '../authority/acknowledgements.ts';
 import { type SealedRoster, sealRosters } from '../authority/roster-sealer.ts';
 import { sealBundles } from '../bundle/bundle-sealer.ts';
 import type { RequestLimits } from '../issue/request-limiter.ts';
 import { fingerprintOf, readCertificate } from '../x509/read.ts';
+import { AuthorityAcks } from './authority-acks.ts';
 import { writeBackup } from './authority-backup.ts';
 import { type HubPublisher, publishToHub } from './authority-hub.ts';
 import { AuthorityIssuance, authorityLimits } from './authority-issuance.ts';
@@ -127,6 +129,8 @@ export interface Authority {
   journalState(): Promise<JournalState>;
   /** Intermediates that were issued, the newest first. */
   inventory(limit: number): Promise<readonly IntermediateRow[]>;
+  /** What every replica that is heard of presents and trusts. */
+  acknowledgements(): ReadonlyMap<ClusterName, readonly HeardAck[]>;
   /** What waits for an offline root. */
   pending(): Promise<readonly PendingRow[]>;
   /** @throws IsthmusError `conflict` if nothing waits */
@@ -171,6 +175,8 @@ export async function openAuthority(options: OpenAuthorityOptions): Promise<Auth
       limits: options.limits ?? authorityLimits,
       ...(intermediateLifeMs !== undefined && { intermediateLifeMs }),
     });
+    const acks = new AuthorityAcks({ ledger, refusals, clock });
+    ends.push(() => acks.close());
     const offline = new OfflineRoot({ keys, issuance, ledger, nameConstraints, clock });
     const own = await OwnIdentities.open({ keys, clock, log });
     ends.push(() => own.close());
@@ -182,6 +188,7 @@ export async function openAuthority(options: OpenAuthorityOptions): Promise<Auth
       listen: options.listen,
       issuance,
       members,
+      acks,
       ledger,
       sealedRoster: seals.roster,
       material: () => own.material,
@@ -213,6 +220,7 @@ export async function openAuthority(options: OpenAuthorityOptions): Promise<Auth
       journal: (after, limit) => ledger.journal(after, limit),
       journalState: () => ledger.journalState(),
       inventory: (limit) => inventoryRows(ledger, limit, clock.now()),
+      acknowledgements: () => acks.all(),
       pending: () => offline.pending(),
       signRequest: () => offline.request(operator),
       async importResponse(file): Promise<ImportResult> {

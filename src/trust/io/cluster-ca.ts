@@ -8,6 +8,7 @@ import type { PeerVerifier, SvidSource, TrustSource } from '../../model/ports/id
 import type { Log } from '../../model/ports/log.ts';
 import type { Sealer, SealVerifier } from '../../model/ports/seal.ts';
 import type { Watch } from '../../model/ports/watch.ts';
+import type { AckRecord } from '../../model/record.ts';
 import type { KeyId, MemberHub, Svid } from '../../model/trust.ts';
 import { ensurePrivateDir } from '../../runtime/io/files.ts';
 import type { TlsMaterial } from '../../runtime/io/tls.ts';
@@ -110,6 +111,8 @@ export interface ClusterCa {
   acceptRoster(sealed: Uint8Array, chain: Uint8Array): RosterOffer;
   /** Where the hub is, as the authority said at the join; undefined: it said nothing. */
   readonly hub: MemberHub | undefined;
+  /** Tells the authority what replicas proved; what the cluster's other agents said. @throws IsthmusError */
+  acknowledge(own: readonly AckRecord[]): Promise<readonly AckRecord[]>;
   /** Says goodbye to the authority for this whole cluster. @throws IsthmusError */
   leave(why: string): Promise<void>;
   status(): ClusterCaStatus;
@@ -236,6 +239,7 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
       }),
     acceptRoster,
     hub: membership.hub,
+    acknowledge: (own) => link.acknowledge(own),
     leave: (why) => link.leave(why),
     status: () => ({
       rosterSequence: holder.roster?.sequence ?? 0,

@@ -9,12 +9,14 @@ import type {
   JournalVerdict,
   PendingRow,
   SignRequestReport,
+  TrustReplicaRow,
 } from '../../../model/trust-report.ts';
 import { exit } from '../../exit.ts';
 import type { OutputFormat } from '../../output-format.ts';
 import { clean, plural } from '../../text.ts';
 import { render, type View, wantsColour } from '../../view.ts';
 import { auditView, pendingView } from '../../views/authority.ts';
+import { acknowledgementsView } from '../../views/trust-status.ts';
 import type { AdminConnection, World } from '../../world.ts';
 import { connectServer, type ServerFlags } from '../connect.ts';
 
@@ -55,6 +57,14 @@ export async function showPending(world: World, flags: AuthorityFlags): Promise<
   const rows = await askAuthority(world, flags, (authority) => authority.get<PendingRow[]>(adminPaths.pending));
   if (rows.length > 0) world.stderr.write(`Next: isthmus authority sign-request --out request.json\n`);
   return showView(world, pendingView(rows), flags);
+}
+
+/** `isthmus authority acknowledgements` */
+export async function showAcknowledgements(world: World, flags: AuthorityFlags): Promise<number> {
+  const rows = await askAuthority(world, flags, (authority) =>
+    authority.get<TrustReplicaRow[]>(adminPaths.acknowledgements),
+  );
+  return showView(world, acknowledgementsView(rows), flags);
 }
 
 /** `isthmus authority sign-request` */

@@ -93,6 +93,15 @@ function addOffline(authority: Command, world: World, choose: Choose): void {
     .action((_: unknown, command: Command) =>
       choose(async () => (await import('../commands/authority.ts')).showPending(world, flagsOf(command))),
     );
+  withServer(withOutput(authority.command('acknowledgements')))
+    .description('what every agent and gateway proved to present and to trust')
+    .addHelpText(
+      'after',
+      examples([['isthmus authority acknowledgements', 'who knows which roster, under which issuer']]),
+    )
+    .action((_: unknown, command: Command) =>
+      choose(async () => (await import('../commands/authority.ts')).showAcknowledgements(world, flagsOf(command))),
+    );
   withServer(withOutput(authority.command('sign-request')))
     .description('write what waits into a file for the machine that has the root key')
     .requiredOption('--out <file>', 'where to write it')

@@ -3,6 +3,7 @@ import type { TrustReplicaRow, TrustStatus } from '../../../model/trust-report.t
 import type { ClusterCa } from '../../../trust/io/cluster-ca.ts';
 import type { PartitionView } from '../../../federation/partition-view.ts';
 import type { ClusterName } from '../../../model/names.ts';
+import { ackRow } from '../../ack-row.ts';
 import type { Acknowledgements } from '../acknowledgements.ts';
 
 export interface TrustFacts {
@@ -69,7 +70,7 @@ function survival(
   return { survivesAuthorityForMs: Math.max(0, endsInMs), survivalEndsWith: endsWith };
 }
 
-/** The own replicas as they are now, others as they last said. */
+/** This replica and its gateways as they are now, other replicas as they last said. */
 function trustRows({ ca, acknowledgements, partitions, now }: TrustFacts): readonly TrustReplicaRow[] {
   const records = acknowledgements.records.current;
   const recordOf = (role: AckRecord['role'], replica: string): AckRecord | undefined =>
@@ -77,7 +78,7 @@ function trustRows({ ca, acknowledgements, partitions, now }: TrustFacts): reado
   const rows: TrustReplicaRow[] = [];
   const { problem } = acknowledgements.own;
   rows.push(
-    rowOf(recordOf('agent', ca.replica), { cluster: ca.cluster, role: 'agent', replica: ca.replica, problem, now }),
+    ackRow(recordOf('agent', ca.replica), { cluster: ca.cluster, role: 'agent', replica: ca.replica, problem, now }),
   );
   for (const { replica, trust } of acknowledgements.gateways()) {
     const about = {
@@ -87,42 +88,21 @@ function trustRows({ ca, acknowledgements, partitions, now }: TrustFacts): reado
       problem: trust ? trust.problem : 'says nothing',
       now,
     } as const;
-    rows.push(rowOf(recordOf('gateway', replica), about));
+    rows.push(ackRow(recordOf('gateway', replica), about));
+  }
+  const shown = new Set(rows.map(({ role, replica }) => `${role}/${replica}`));
+  for (const record of records) {
+    const { role, replica } = record;
+    if (shown.has(`${role}/${replica}`)) continue;
+    rows.push(ackRow(record, { cluster: ca.cluster, role, replica, problem: undefined, now }));
   }
   const others = [...partitions].filter(([cluster]) => cluster !== ca.cluster).sort(([a], [b]) => (a < b ? -1 : 1));
   for (const [cluster, partition] of others) {
     const problem_ = partition.freshness === 'live' ? undefined : `last heard of: ${partition.freshness}`;
     for (const record of partition.records.values()) {
       if (record.kind !== 'ack') continue;
-      rows.push(rowOf(record, { cluster, role: record.role, replica: record.replica, problem: problem_, now }));
+      rows.push(ackRow(record, { cluster, role: record.role, replica: record.replica, problem: problem_, now }));
     }
   }
   return rows;
-}
-
-interface About {
-  readonly cluster: string;
-  readonly role: AckRecord['role'];
-  readonly replica: string;
-  readonly problem: string | undefined;
-  readonly now: number;
-}
-
-function rowOf(ack: AckRecord | undefined, { cluster, role, replica, problem, now }: About): TrustReplicaRow {
-  const message = problem !== undefined && { message: problem };
-  if (!ack) return { cluster, role, replica, chain: [], ...message };
-  const [leaf, issuer] = ack.chain;
-  return {
-    cluster,
-    role,
-    replica,
-    chain: ack.chain.map(({ keyId }) => keyId),
-    ...(leaf && { leafExpiresInMs: leaf.notAfter - now }),
-    ...(issuer && { issuerExpiresInMs: issuer.notAfter - now }),
-    rosterSequence: ack.rosterSequence,
-    bundleSequence: ack.bundleSequence,
-    provedAgoMs: Math.max(0, now - ack.at),
-    ...(ack.clockSkewMs !== undefined && { clockSkewMs: ack.clockSkewMs }),
-    ...message,
-  };
 }
