@@ -3,6 +3,7 @@ import { SortedMap } from '../../runtime/sorted-map.ts';
 import { MapDigest } from '../../wire/digest.ts';
 import { decodeRecord, encodeRecord, encodesTo } from '../../wire/record.ts';
 import { burstOf, type Deletion, defaultGuard } from '../guard/burst.ts';
+import { shareParts } from './shared-parts.ts';
 
 /**
  * What a partition holds in the hub, and what is believed of it. Both differ where a record does not decode, has vanished
@@ -81,7 +82,7 @@ export function believe(held: Belief, digest: MapDigest, { touched, now }: Chang
         continue;
       }
       if (buried) deletions.push({ key, at: record.deletedAt });
-      records.set(key, record);
+      records.set(key, shareParts(record));
       kept.set(key, undefined);
     } else if (good && (decoded || good.kind === 'export')) {
       keep(key, isHeld ? 'held' : decoded ? 'refused' : 'absent');

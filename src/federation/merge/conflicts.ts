@@ -69,9 +69,11 @@ export function commonFamilies(byAge: readonly Exporter[]): ExportRecord['ipFami
   return named[0]?.filter((family) => named.every((families) => families.includes(family)));
 }
 
+const none: readonly Conflict[] = [];
+
 /** Everything on which exporters, oldest first, disagree; at most 50. */
 export function conflictsOf(byAge: readonly Exporter[], union: readonly ServicePort[]): readonly Conflict[] {
-  if (byAge.length < 2) return [];
+  if (byAge.length < 2) return none;
   const found: Conflict[] = [];
   for (const field of [...portFields(byAge, union), ...properties, familyField(commonFamilies(byAge))]) {
     const conflict = found.length < maxConflicts ? conflictOn(field, byAge) : undefined;

@@ -1,6 +1,7 @@
 import type { ClusterName, ServiceKey } from '../../model/names.ts';
 import type { ExportRecord, ServicePort } from '../../model/record.ts';
 import type { ServiceView } from '../../model/view.ts';
+import { SmallMap } from '../../runtime/small-map.ts';
 import { commonFamilies, conflictsOf, type Exporter } from './conflicts.ts';
 
 /**
@@ -17,7 +18,7 @@ export function mergeService(key: ServiceKey, exporters: ReadonlyMap<ClusterName
     key,
     type: oldest?.type ?? 'ClusterSetIP',
     ports,
-    exports: new Map(byAge),
+    exports: new SmallMap(byAge),
     ...(oldest && properties(oldest)),
     ...(ipFamilies && { ipFamilies }),
     conflicts: conflictsOf(byAge, ports),
@@ -41,6 +42,9 @@ function properties(oldest: ExportRecord): Partial<ServiceView> {
 /** Union by name first, then by number; what the oldest export says of a port stands. */
 function unitePorts(byAge: readonly Exporter[]): readonly ServicePort[] {
   const union: ServicePort[] = [];
+  // Most services have one exporter, whose list is as it should be.
+  const [first] = byAge;
+  if (byAge.length === 1 && first && isUnion(first[1].ports)) return first[1].ports;
   for (const [, record] of byAge) {
     for (const port of record.ports) {
       const taken = union.some((other) => other.port === port.port || (port.name && other.name === port.name));
@@ -48,4 +52,12 @@ function unitePorts(byAge: readonly Exporter[]): readonly ServicePort[] {
     }
   }
   return union.toSorted((a, b) => a.port - b.port);
+}
+
+/** Whether a list is what uniting gives: in order, and no port or name twice. */
+function isUnion(ports: readonly ServicePort[]): boolean {
+  return ports.every(({ port, name }, index) => {
+    const before = ports[index - 1];
+    return (!before || before.port < port) && (!name || ports.findIndex((other) => other.name === name) === index);
+  });
 }
