@@ -165,6 +165,8 @@ export interface SimulationReport {
 /** One change of where a service's traffic goes. */
 export interface FailoverEvent {
   readonly agoMs: number;
+  /** Whose traffic moved; several when they moved alike within moments. */
+  readonly gateways: readonly string[];
   readonly service: string;
   readonly from: ServiceStanding;
   readonly to: ServiceStanding;

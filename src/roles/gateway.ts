@@ -58,7 +58,7 @@ export async function startGatewayRole(config: GatewayConfig, context: GatewayCo
       stateDir: config.stateDir,
       self: identity.cluster,
       advert: () => gateway && { addresses: advertised(config, gateway), version },
-      report: () => gateway && { ...gateway.report(), trust: trustReport(selfCheck, clock) },
+      report: (movesSince) => gateway && { ...gateway.report(movesSince), trust: trustReport(selfCheck, clock) },
       onTrust: (update) => identity.acceptTrust(update),
       clock,
       log,

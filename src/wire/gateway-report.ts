@@ -9,6 +9,7 @@ import {
   type ServiceKey,
 } from '../model/names.ts';
 import type { GatewayAddress } from '../model/record.ts';
+import type { ServiceStanding } from '../model/shares.ts';
 import type { Acknowledgement } from '../model/trust.ts';
 import { acknowledgementShape } from './acknowledgement.ts';
 
@@ -66,6 +67,20 @@ export interface ServiceReport {
   readonly problem?: string;
 }
 
+/** Traffic of a service went elsewhere. */
+export interface MoveReport {
+  /** Grows with each move of the gateway, also when it is started again. */
+  readonly sequence: number;
+  /** Before this report. */
+  readonly agoMs: number;
+  readonly service: ServiceKey;
+  readonly from: ServiceStanding;
+  readonly to: ServiceStanding;
+  /** Afterwards; without those that have none. */
+  readonly shares: readonly { readonly cluster: ClusterName; readonly share: number }[];
+  readonly why: string;
+}
+
 /** What a gateway presents and trusts. */
 export interface TrustReport {
   /** Undefined: not proved yet, or no longer; `problem` says why. */
@@ -89,7 +104,12 @@ export interface GatewayReport {
   readonly tableDigest: string;
   readonly links: readonly LinkReport[];
   readonly services: readonly ServiceReport[];
+  /** Of late, oldest first; each is told several times. Absent: none, or an elder gateway. */
+  readonly moves?: readonly MoveReport[];
 }
+
+/** Moves that one report tells at most. */
+export const maxMovesInReport = 2000;
 
 /** A gateway with thousands of services stays below; more is refused. */
 const maxReportBytes: number = 4 << 20;
@@ -99,6 +119,8 @@ const amount = z.number().min(0);
 const text = z.string().max(500);
 const clusterName = z.string().transform(parseClusterName);
 const replicaName = z.string().transform(parseReplicaName);
+
+const standing = z.enum(['Active', 'Spill', 'Failover', 'Down']);
 
 const linkSchema = z.object({
   cluster: clusterName,
@@ -150,6 +172,20 @@ const reportSchema = z.object({
       }),
     )
     .max(20_000),
+  moves: z
+    .array(
+      z.object({
+        sequence: z.number().int().min(0),
+        agoMs: amount,
+        service: z.string().transform(parseServiceKey),
+        from: standing,
+        to: standing,
+        shares: z.array(z.object({ cluster: clusterName, share: amount })).max(1000),
+        why: text,
+      }),
+    )
+    .max(maxMovesInReport)
+    .optional(),
 });
 
 const advertSchema = z.object({

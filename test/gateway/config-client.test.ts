@@ -147,6 +147,33 @@ describe('connectConfig', () => {
     assert.deepEqual(JSON.parse(String(sent)), report);
   });
 
+  it('asks for all moves of traffic when an agent may have missed some, else for the latest', async () => {
+    await agent.listen(port);
+    const asked: number[] = [];
+    const client = await connect({
+      report: (since) => {
+        asked.push(since);
+        return report;
+      },
+    });
+    await until('hello', () => agent.hellos.length === 1);
+    await until('report', () => agent.heard.some((message) => message.report));
+    const first = asked.findIndex((since) => since > Number.NEGATIVE_INFINITY);
+    assert.ok(first !== 0, 'at first all');
+    await until('then the latest', () => {
+      client.reportNow();
+      return (asked.at(-1) ?? 0) > Number.NEGATIVE_INFINITY;
+    });
+    const now = performance.now();
+    const last = asked.at(-1) ?? 0;
+    assert.ok(last > now - 60_000 && last <= now - 4000, `told again for some seconds: ${now - last} ms`);
+    agent.stop();
+    await until('gone', () => !client.connected.current);
+    const before = asked.length;
+    await agent.listen(port);
+    await until('all again', () => asked.slice(before).includes(Number.NEGATIVE_INFINITY));
+  });
+
   it('answers what it cannot apply with an error and keeps the table', async () => {
     await agent.listen(port);
     const client = await connect();

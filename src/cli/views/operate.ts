@@ -114,6 +114,7 @@ const failoverColumns: readonly Column<FailoverEvent>[] = [
   { title: 'FROM', cell: (row) => row.from },
   { title: 'TO', cell: (row) => row.to, tone: (row) => standingTones[row.to] },
   { title: 'SHARES', cell: (row) => row.shares },
+  { title: 'GATEWAYS', cell: (row) => row.gateways.join(','), wide: true },
   { title: 'WHY', cell: (row) => row.why },
 ];
 

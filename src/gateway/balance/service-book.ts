@@ -19,6 +19,7 @@ import {
 } from '../health/ejection.ts';
 import { factsOf, sameFacts } from '../health/facts.ts';
 import { isOutlier, type Tally } from '../health/success-rate.ts';
+import type { Moves } from './moves.ts';
 import { TargetOrder } from './order.ts';
 import { type EndpointState, type Judged, ServiceEntry } from './service-entry.ts';
 
@@ -42,6 +43,8 @@ export type Outcome =
   | 'good'
   /** Reset by the other side before a single byte. */
   | 'reset'
+  /** A request came to nothing: no answer in time, none that is HTTP, or one that says 502, 503 or 504. */
+  | 'failed'
   /** Says nothing: the client left, or the tunnel under it broke. */
   | 'neutral';
 
@@ -54,6 +57,8 @@ export interface ServiceBookOptions {
   readonly onChange: (change: HealthChange) => void;
   /** All traffic of a service has left its preferred tier. */
   readonly onFailover?: (service: ServiceKey) => void;
+  /** Where moves of traffic are noted. */
+  readonly moves?: Moves;
 }
 
 /** All services of the table with their health, counters and shares. Pure: time comes in with each call. */
@@ -116,7 +121,8 @@ export class ServiceBook {
     const judged = judgedOf(subject);
     judged.outcomes.note(outcome === 'good', now);
     if (outcome === 'good') return this.#set(subject, afterGood(judged.ejection), now);
-    const failure = this.#failure(subject, { reason: 'reset before the first byte', now });
+    const reason = outcome === 'reset' ? 'reset before the first byte' : 'answers with errors';
+    const failure = this.#failure(subject, { reason, now });
     this.#set(subject, afterReset(judged.ejection, failure, this.#rules(subject)), now);
   }
 
@@ -257,6 +263,7 @@ export class ServiceBook {
     const before = entry.standing;
     entry.standing = standingOf(entry.route, (cluster) => shares.get(cluster) ?? 0);
     if (entry.standing === 'Failover' && before !== 'Failover') this.#options.onFailover?.(entry.route.key);
+    this.#options.moves?.note(entry, now);
   }
 }
 

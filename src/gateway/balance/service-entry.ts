@@ -15,6 +15,7 @@ import { strategyOf } from './choice/of-algorithm.ts';
 import { PeakEwma } from './choice/peak-ewma.ts';
 import type { Choice, Choosable, Strategy } from './choice/strategy.ts';
 import { Circuit } from './circuit.ts';
+import type { Told } from './moves.ts';
 import { TargetOrder } from './order.ts';
 import { RemoteLoad } from './remote-load.ts';
 
@@ -66,6 +67,8 @@ export class ServiceEntry {
   /** By the latest shares. */
   order: TargetOrder = new TargetOrder([], this.result);
   standing: ServiceStanding = 'Active';
+  /** As of its last move; undefined before the first step. */
+  told: Told | undefined;
   facts: ServiceFacts = new Map();
   /** The facts or the route may have changed since the last step. */
   stale: boolean = true;

@@ -121,9 +121,11 @@ export class AgentStream {
     this.#stream?.write({ ack: { revision, digest, error } });
   }
 
-  /** An agent that does not read gets the next report, not a queue of old ones. */
-  report(bytes: Uint8Array): void {
-    if (this.#stream?.writableNeedDrain === false) this.#stream.write({ report: bytes });
+  /** Whether it is on its way: an agent that does not read gets the next report, not a queue of old ones. */
+  report(bytes: Uint8Array): boolean {
+    if (this.#stream?.writableNeedDrain !== false) return false;
+    this.#stream.write({ report: bytes });
+    return true;
   }
 
   close(): void {

@@ -21,8 +21,11 @@ export interface ConfigClientOptions {
   readonly self: ClusterName;
   /** Where this gateway is reached; undefined = not known yet, and the agent is not called before it is. */
   readonly advert: () => GatewayAdvert | undefined;
-  /** What is reported about once a second; undefined while there is nothing to report. */
-  readonly report: () => GatewayReport | undefined;
+  /**
+   * What is reported about once a second, with the moves of traffic since some moment (monotonic ms); undefined while
+   * there is nothing to report.
+   */
+  readonly report: (movesSince: number) => GatewayReport | undefined;
   /** A trust update as it came, sizes checked and nothing else. */
   readonly onTrust: (update: TrustUpdate) => void;
   readonly clock: Clock;
@@ -44,6 +47,8 @@ export interface ConfigClient {
 }
 
 const reportEveryMs = 1000;
+/** Moves of traffic are told again for so long: a report may be lost with its stream. */
+const tellAgainMs = 5000;
 /** Agents that are called at once: one is followed, all are told how this gateway is. */
 const maxStreams = 3;
 /** An agent that sends no table for so long is left for the next one, if there is another. */
@@ -78,6 +83,8 @@ class FollowingClient implements ConfigClient {
   #reporter: Timer | undefined;
   #patience: Timer | undefined;
   #problem = 'the agent to be reached';
+  /** Some agent has not heard of all moves. */
+  #behind = true;
   #closed = false;
 
   constructor(options: ConfigClientOptions, file: TableFile, stored: HeldTable | undefined) {
@@ -109,10 +116,12 @@ class FollowingClient implements ConfigClient {
     this.#reporter?.cancel();
     if (this.#closed) return;
     const up = this.#streams.filter((stream) => stream.isUp);
-    const report = up.length > 0 ? this.#options.report() : undefined;
+    const { clock } = this.#options;
+    const since = this.#behind ? Number.NEGATIVE_INFINITY : clock.monotonic() - tellAgainMs;
+    const report = up.length > 0 ? this.#options.report(since) : undefined;
     const bytes = report && encodeReport(report);
-    for (const stream of up) if (bytes) stream.report(bytes);
-    this.#reporter = this.#options.clock.schedule(reportEveryMs, () => this.reportNow());
+    if (bytes) this.#behind = up.filter((stream) => !stream.report(bytes)).length > 0;
+    this.#reporter = clock.schedule(reportEveryMs, () => this.reportNow());
   }
 
   async close(): Promise<void> {
@@ -155,6 +164,7 @@ class FollowingClient implements ConfigClient {
   }
 
   #up(stream: AgentStream): void {
+    this.#behind = true;
     if (!this.#followed) this.#follow(stream);
     else if (stream === this.#followed) this.#following(stream);
     this.reportNow();

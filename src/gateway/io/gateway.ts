@@ -10,9 +10,10 @@ import type { SharesStep } from '../../model/shares.ts';
 import type { ListenAddress } from '../../runtime/io/tcp-server.ts';
 import { Watchable } from '../../runtime/watchable.ts';
 import { sleep } from '../../runtime/sleep.ts';
-import type { GatewayReport, ServiceReport } from '../../wire/gateway-report.ts';
+import { type GatewayReport, maxMovesInReport, type ServiceReport } from '../../wire/gateway-report.ts';
 import type { AccessLog } from '../access-log.ts';
 import { judgeByExport } from '../access/verdict.ts';
+import { Moves } from '../balance/moves.ts';
 import { ServiceBook } from '../balance/service-book.ts';
 import { type GatewayLimits, limitsOf, type LimitUse } from '../limits.ts';
 import { gaugesOf } from '../metrics/gauges.ts';
@@ -76,7 +77,8 @@ export interface Gateway {
   waitingFor(): string | undefined;
   /** `<namespace>/<name>:<service port>` → local port of its import listener. */
   importPorts(): ReadonlyMap<string, number>;
-  report(): GatewayReport;
+  /** `movesSince`: moves of traffic since then are told, too; monotonic ms. */
+  report(movesSince?: number): GatewayReport;
   /**
    * Not ready any more at once, and after `graceMs` (default 0: balancers need a moment to look away) accepts nothing
    * new, tells peers to go away, waits up to `timeoutMs` for connections to end, then resets the rest. Resolves when
@@ -125,6 +127,7 @@ class RunningGateway implements Gateway {
   readonly #options: GatewayOptions;
   readonly #limits: GatewayLimits;
   readonly #metrics = new TrafficMetrics();
+  readonly #moves: Moves;
   readonly #credentials: Credentials;
   readonly #book: ServiceBook;
   readonly #pool: SessionPool;
@@ -146,6 +149,8 @@ class RunningGateway implements Gateway {
     this.#options = options;
     this.#limits = limits;
     this.#credentials = new Credentials({ svid, trust, verifier });
+    // No process before this one has counted as far as its own clock in µs.
+    this.#moves = new Moves(clock.now() * 1000);
     this.#book = new ServiceBook({
       self,
       step,
@@ -156,6 +161,7 @@ class RunningGateway implements Gateway {
         log.warn(change, change.up ? 'back in use' : 'out of use');
       },
       onFailover: (service) => this.#metrics.failedOver(service),
+      moves: this.#moves,
     });
     const credentials = this.#credentials;
     const onChange = (): void => this.#book.refresh(clock.monotonic());
@@ -252,13 +258,15 @@ class RunningGateway implements Gateway {
     return this.#imports.ports();
   }
 
-  report(): GatewayReport {
+  report(movesSince?: number): GatewayReport {
     const { instance, svid, trust, version, tableDigest, clock } = this.#options;
     const problems = this.#imports.problems();
     const [problem] = problems.values();
     const waitingFor = this.waitingFor() ?? problem;
     const svidNotAfter = svid.current?.notAfter;
     const rosterSequence = trust.current?.roster.sequence;
+    const now = clock.monotonic();
+    const moves = movesSince === undefined ? [] : this.#moves.after(movesSince, { now, limit: maxMovesInReport });
     return {
       instance,
       version: version ?? 'unknown',
@@ -269,7 +277,8 @@ class RunningGateway implements Gateway {
       ...(rosterSequence !== undefined && { rosterSequence }),
       tableDigest: tableDigest?.() ?? '',
       links: [...this.#pool.report(), ...this.#clusterProber.report()],
-      services: this.#book.report(clock.monotonic()).map((report) => withProblem(report, problems)),
+      services: this.#book.report(now).map((report) => withProblem(report, problems)),
+      ...(moves.length > 0 && { moves }),
     };
   }
 
