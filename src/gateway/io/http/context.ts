@@ -9,6 +9,7 @@ import type { GatewayLimits } from '../../limits.ts';
 import type { Connections } from '../connections.ts';
 import type { Dialled } from '../dial.ts';
 import type { SpliceEnd } from '../splice.ts';
+import type { H2Seats } from './h2-seats.ts';
 import type { HttpPorts } from './ports.ts';
 import type { Upstreams } from './upstreams.ts';
 
@@ -19,6 +20,8 @@ export interface HttpContext {
   readonly limits: GatewayLimits;
   readonly upstreams: Upstreams;
   readonly ports: HttpPorts;
+  /** Ways to upstreams for requests that came over HTTP/2. */
+  readonly h2: H2Seats;
   readonly connections: Connections;
   /** Takes each request after its end: log and metrics. */
   readonly ended: (exchange: Exchange) => void;
