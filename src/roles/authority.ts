@@ -8,7 +8,7 @@ import { IsthmusError } from '../model/error.ts';
 import type { Clock } from '../model/ports/clock.ts';
 import type { Hub } from '../model/ports/hub.ts';
 import type { Log } from '../model/ports/log.ts';
-import { systemClock } from '../runtime/io/clock.ts';
+import { bootMs, systemClock } from '../runtime/io/clock.ts';
 import { type Authority, openAuthority } from '../trust/io/authority.ts';
 import { authorityLimits } from '../trust/io/authority-issuance.ts';
 import { type BundleEndpoint, startBundleEndpoint } from '../trust/io/bundle-endpoint.ts';
@@ -46,6 +46,8 @@ export async function startAuthority(config: AuthorityConfig, context: RoleConte
       listen: config.listen,
       ...(config.passphraseFile !== undefined && { passphraseFile: config.passphraseFile }),
       clock,
+      // A clock of a test's own has a time of its own.
+      ...(clock === systemClock && { elapsedMs: bootMs }),
       log,
       ...(hub && { hub }),
       hubFor: (cluster, replica) => hubs.enlist(cluster, replica),

@@ -42,7 +42,7 @@ export type AuditAction =
   | 'import-response'
   | 'backup'
   | 'restore'
-  /** The wall clock went back and somebody said that it is right. */
+  /** The wall clock jumped and somebody said that it is right. */
   | 'accept-clock'
   /** Of a cluster's CA: a leaf, the first use of an intermediate, and counts taken over from a dropped segment. */
   | 'issue-leaf'

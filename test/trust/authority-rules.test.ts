@@ -13,7 +13,7 @@ import {
 } from '../../src/trust/authority/admission.ts';
 import { AuthorityBook, leaveGraceMs } from '../../src/trust/authority/book.ts';
 import type { Member, StoredState } from '../../src/trust/authority/change.ts';
-import { ClockGuard } from '../../src/trust/authority/clock-guard.ts';
+import { ClockGuard, clockRefusal } from '../../src/trust/authority/clock-guard.ts';
 import { DenialBudget } from '../../src/trust/authority/denials.ts';
 import { takesAway } from '../../src/trust/authority/roster-diff.ts';
 import {
@@ -77,13 +77,41 @@ test('an admission document holds labels, patterns and limits of a known form on
 });
 
 test('the clock guard forgives small steps, and what an operator accepts', () => {
-  const guard = new ClockGuard(1_000_000);
-  assert.equal(guard.problem(1_000_000 - 299_000), undefined);
-  assert.match(guard.problem(1_000_000 - 301_000) ?? '', /wall clock says/);
-  guard.note(2_000_000);
-  assert.throws(() => guard.check(1_000_000), { code: 'unavailable', hint: /accept-clock/ });
-  guard.accept(1_000_000);
-  guard.check(1_000_000);
+  const elapsed = 0;
+  const guard = new ClockGuard(1_000_000, { now: 1_000_000, elapsed });
+  assert.equal(guard.problem({ now: 1_000_000 - 299_000, elapsed }), undefined);
+  assert.match(guard.problem({ now: 1_000_000 - 301_000, elapsed }) ?? '', /but the journal has an entry of/);
+  guard.accept({ now: 500_000, elapsed });
+  assert.equal(guard.problem({ now: 500_000, elapsed }), undefined);
+  assert.equal(clockRefusal('x').code, 'unavailable');
+  assert.match(clockRefusal('x').hint ?? '', /accept-clock/);
+});
+
+test('the clock guard: a jump is what differs from the time that has passed, ahead or back', () => {
+  const hour = 3_600_000;
+  const begin = 1_700_000_000_000;
+  const guard = new ClockGuard(0, { now: begin, elapsed: 7 * hour });
+  const at = (wallMs: number, elapsedMs: number): string | undefined =>
+    guard.problem({ now: begin + wallMs, elapsed: 7 * hour + elapsedMs });
+  assert.equal(at(30 * 24 * hour, 30 * 24 * hour), undefined, 'time passes');
+  assert.equal(at(299_000, 0), undefined);
+  assert.match(
+    at(301_000, 0) ?? '',
+    /says 2023-11-14T22:18:21.000Z, but .* it is 2023-11-14T22:13:20.000Z: it jumped ahead/,
+  );
+  assert.match(at(0, 301_000) ?? '', /it jumped back/);
+  assert.equal(at(1000 * hour + 299_000, 1000 * hour), undefined);
+  assert.equal(at(1000 * hour + 2_000_000, 1000 * hour), undefined, '500 ppm of 1,000 hours is half an hour');
+  assert.match(at(1000 * hour + 2_200_000, 1000 * hour) ?? '', /ahead/);
+  // Many small steps are one large one.
+  let problem: string | undefined;
+  for (let step = 1; step <= 10; step += 1) problem = at(step * 60_000, 0);
+  assert.match(problem ?? '', /ahead/);
+  guard.note(begin + hour);
+  assert.equal(guard.believed({ now: 0, elapsed: 7 * hour }), begin + hour, 'never before the last entry');
+  assert.equal(guard.believed({ now: 0, elapsed: 9 * hour }), begin + 2 * hour);
+  guard.accept({ now: begin + 400 * hour, elapsed: 8 * hour });
+  assert.equal(guard.problem({ now: begin + 401 * hour, elapsed: 9 * hour }), undefined);
 });
 
 test('refusals of strangers and of members have budgets of their own, and what is not told is counted', () => {

@@ -1,3 +1,4 @@
+import { uptime } from 'node:os';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 
 /** The machine's own time. */
@@ -11,3 +12,8 @@ export const systemClock: Clock = {
     return { cancel: () => clearTimeout(timer) };
   },
 };
+
+/** Ms since the machine was started, its sleep included (to 10 ms); the monotonic clock stands still meanwhile. */
+export function bootMs(): number {
+  return uptime() * 1000;
+}

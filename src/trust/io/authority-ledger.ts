@@ -10,7 +10,7 @@ import { decodeRoster, encodeRoster } from '../../wire/roster.ts';
 import { type AuditEntry, type AuditRecord, auditBeginning, auditProblem, type AuditStart } from '../audit.ts';
 import { AuthorityBook } from '../authority/book.ts';
 import type { Change, IntermediateEntry, StoredState } from '../authority/change.ts';
-import { ClockGuard } from '../authority/clock-guard.ts';
+import { ClockGuard, clockRefusal, type Moment } from '../authority/clock-guard.ts';
 import { trustStateOf } from '../verify/trust-state.ts';
 import { AuthorityWriter } from './authority-writer.ts';
 
@@ -31,6 +31,8 @@ export interface AuthorityLedgerOptions {
   /** DER. */
   readonly anchor: Uint8Array;
   readonly clock: Clock;
+  /** Ms since an arbitrary start, the sleep of the machine included. Default: the monotonic clock. */
+  readonly elapsedMs?: (() => number) | undefined;
   readonly log: Log;
 }
 
@@ -80,12 +82,13 @@ export class AuthorityLedger {
   /** Wall clock in ms at which time alone changes the roster. */
   #staleAt = 0;
   #closed = false;
+  #clockTold = false;
 
   private constructor(options: AuthorityLedgerOptions, writer: AuthorityWriter, stored: StoredState) {
     this.#options = options;
     this.#writer = writer;
     this.#book = new AuthorityBook(stored);
-    this.#guard = new ClockGuard(stored.journal.lastAt);
+    this.#guard = new ClockGuard(stored.journal.lastAt, this.#moment());
     const roster = stored.roster
       ? decodeRoster(stored.roster.payload)
       : this.#book.compose(options.federationDomain, 0, 0);
@@ -144,7 +147,7 @@ export class AuthorityLedger {
   }
 
   get clockProblem(): string | undefined {
-    return this.#guard.problem(this.#options.clock.now());
+    return this.#guard.problem(this.#moment());
   }
 
   /**
@@ -153,16 +156,20 @@ export class AuthorityLedger {
    */
   async decide(ruling: Ruling, publish: Publishing = 'no'): Promise<void> {
     const { book } = this;
-    const now = this.#options.clock.now();
-    this.#guard.check(now);
+    const problem = this.clockProblem;
+    if (problem !== undefined) {
+      await this.#tellClock(problem);
+      throw clockRefusal(problem);
+    }
     await this.#commit(book, ruling, publish);
   }
 
-  /** Goes on with a wall clock that went back. */
+  /** Goes on with a wall clock that jumped. */
   async acceptClock(who: string, why: string): Promise<void> {
     const { clock } = this.#options;
     const before = new Date(this.#guard.latest).toISOString();
-    this.#guard.accept(clock.now());
+    this.#guard.accept(this.#moment());
+    this.#clockTold = false;
     const detail = `${new Date(clock.now()).toISOString()} after ${before}: ${why}`;
     await this.decide({ entries: [{ who, what: 'accept-clock', subject: 'clock', detail }] }, 'published');
   }
@@ -202,9 +209,29 @@ export class AuthorityLedger {
     await this.#writer.close();
   }
 
+  #moment(): Moment {
+    const { clock, elapsedMs } = this.#options;
+    return { now: clock.now(), elapsed: elapsedMs?.() ?? clock.monotonic() };
+  }
+
+  /** Writes down, once, that the clock is not believed: every refusal of then has this reason. */
+  async #tellClock(problem: string): Promise<void> {
+    if (this.#clockTold || !this.#book) return;
+    this.#clockTold = true;
+    const { federationDomain, log } = this.#options;
+    const at = this.#guard.believed(this.#moment());
+    this.#guard.note(at);
+    log.error({ problem }, 'nothing is decided until the clock is right');
+    const entry = { at, who: authorityId(federationDomain), what: 'deny', subject: 'clock', detail: problem } as const;
+    await this.#writer.commit({ changes: [], entries: [entry] }).catch((thrown: unknown) => {
+      log.error({ why: messageOf(thrown) }, 'cannot write down that the clock jumped');
+    });
+  }
+
   async #commit(book: AuthorityBook, { changes = [], entries }: Ruling, publish: Publishing): Promise<void> {
     const at = this.#options.clock.now();
     this.#guard.note(at);
+    this.#clockTold = false;
     for (const change of changes) book.apply(change);
     const done = this.#writer.commit({ changes, entries: entries.map((entry) => ({ at, ...entry })) });
     if (publish === 'published') return void (await Promise.all([done, this.#publish('published')]));
@@ -278,8 +305,10 @@ export class AuthorityLedger {
         this.#lost = undefined;
         this.#staleAt = 0;
       }
+      const problem = this.clockProblem;
+      if (problem !== undefined) await this.#tellClock(problem);
       const due = !this.#publication && this.#options.clock.now() >= this.#staleAt;
-      if (due && this.clockProblem === undefined) {
+      if (due && problem === undefined) {
         if (this.#isStale()) await this.#publish('published');
         else this.#staleAt = this.book.changesAt(this.#options.clock.now());
       }

@@ -41,6 +41,8 @@ export interface OpenAuthorityOptions {
   /** Default: `<stateDir>/passphrase`. */
   readonly passphraseFile?: string;
   readonly clock: Clock;
+  /** Ms since an arbitrary start, the sleep of the machine included. Default: the monotonic clock. */
+  readonly elapsedMs?: () => number;
   readonly log: Log;
   /** Keep the roster in this hub too. Not closed here. */
   readonly hub?: Hub;
@@ -139,7 +141,7 @@ export interface Authority {
   importResponse(file: Uint8Array): Promise<ImportResult>;
   /** @throws IsthmusError `conflict`, `unavailable`, `denied` */
   backup(request: BackupRequest): Promise<BackupReport>;
-  /** Goes on with a wall clock that went back. */
+  /** Goes on with a wall clock that jumped. */
   acceptClock(why: string): Promise<void>;
   status(): AuthorityStatus;
   close(): Promise<void>;
@@ -154,7 +156,8 @@ export async function openAuthority(options: OpenAuthorityOptions): Promise<Auth
   const keys = await openAuthorityKeys(stateDir, options.passphraseFile);
   const { federationDomain, anchor, root } = keys;
   const path = authorityFiles(stateDir).database;
-  const ledger = await AuthorityLedger.open({ path, federationDomain, anchor, clock, log });
+  const { elapsedMs } = options;
+  const ledger = await AuthorityLedger.open({ path, federationDomain, anchor, clock, elapsedMs, log });
   const ends: (() => unknown)[] = [() => ledger.close()];
   const close = async (): Promise<void> => {
     for (const end of ends.splice(0).reverse()) await end();

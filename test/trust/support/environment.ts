@@ -27,6 +27,12 @@ export class ShiftedClock implements Clock {
   offsetMs = 0;
   monotonicOffsetMs = 0;
 
+  /** Lets time pass, as against a wall clock that is set. */
+  pass(ms: number): void {
+    this.offsetMs += ms;
+    this.monotonicOffsetMs += ms;
+  }
+
   now(): number {
     return systemClock.now() + this.offsetMs;
   }
