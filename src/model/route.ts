@@ -91,6 +91,8 @@ export interface ClusterRoute {
   readonly name: ClusterName;
   readonly trustDomain: TrustDomain;
   readonly gateways: readonly GatewayTarget[];
+  /** Instances of the own cluster that an operator has taken out of use; absent: none. */
+  readonly drained?: readonly ReplicaName[];
 }
 
 export interface GatewayTarget {

@@ -1,5 +1,5 @@
 import type { LocalService } from '../model/ports/service-source.ts';
-import type { ClusterName, ServiceKey } from '../model/names.ts';
+import type { ClusterName, ReplicaName, ServiceKey } from '../model/names.ts';
 import type { GatewayRecord, ServicePort } from '../model/record.ts';
 import type { ClusterRoute, GatewayTarget, RoutePort, RouteTable, ServiceRoute } from '../model/route.ts';
 import type { ClusterView, ServiceView } from '../model/view.ts';
@@ -63,8 +63,12 @@ function settled<T>(before: T | undefined, now: T | undefined): T | undefined {
 function clusterRoute(name: ClusterName, { view, drains }: CompileInput): ClusterRoute | undefined {
   const cluster = view.clusters.get(name);
   const route = cluster && compileCluster(cluster, drains ?? noDrains);
-  // The own gateways are there so that they can agree on who of them does what only one needs to do.
-  return name === view.self && route?.gateways.length === 0 ? undefined : route;
+  if (!route || name !== view.self) return route;
+  // The own gateways are there so that they can agree on who of them does what only one needs to do, and know their
+  // operators' word.
+  const drained = drainedGateways(name, drains ?? noDrains);
+  if (drained.length > 0) return { ...route, drained };
+  return route.gateways.length === 0 ? undefined : route;
 }
 
 /** The ports of a service for which this cluster needs a listener; none when nobody exports it. */
@@ -131,6 +135,14 @@ function routePorts(
       ...(appProtocol !== undefined && { appProtocol }),
       importPort: importPorts.get(importKey(key, port)),
     }));
+}
+
+function drainedGateways(name: ClusterName, { gateways }: Drains): readonly ReplicaName[] {
+  return [...gateways.values()]
+    .flatMap(({ record: { target, state } }) =>
+      target.cluster === name && target.gateway !== undefined && state === 'drained' ? [target.gateway] : [],
+    )
+    .sort();
 }
 
 function compileCluster(cluster: ClusterView, drains: Drains): ClusterRoute {

@@ -183,6 +183,7 @@ const clusterSchema = z.object({
   gateways: z
     .array(z.object({ instance: z.string().transform(parseReplicaName), address: z.string().max(253), port }))
     .max(1000),
+  drained: z.exactOptional(z.array(z.string().transform(parseReplicaName)).max(1000)),
 });
 
 export function encodeServiceRoute(route: ServiceRoute): Uint8Array {
@@ -315,7 +316,8 @@ function httpFields({ timeoutMs, idleTimeoutMs, retries }: HttpPlan): HttpPlan {
 
 export function encodeClusterRoute(route: ClusterRoute): Uint8Array {
   const gateways = route.gateways.map((g) => ({ instance: g.instance, address: g.address, port: g.port }));
-  return Buffer.from(JSON.stringify({ name: route.name, trustDomain: route.trustDomain, gateways }));
+  const { name, trustDomain, drained } = route;
+  return Buffer.from(JSON.stringify({ name, trustDomain, gateways, ...(drained && { drained }) }));
 }
 
 /** @throws IsthmusError `corrupt` */

@@ -143,6 +143,8 @@ class RunningGateway implements Gateway {
   #timer: Timer | undefined;
   #ticks = 0;
   #stage: Stage = 'serving';
+  /** An operator's word: it is not ready and sends its peers away, and serves whoever comes all the same. */
+  #takenOut = false;
 
   constructor(options: GatewayOptions, limits: GatewayLimits) {
     const { cluster: self, instance, clock, log, svid, trust, verifier, step } = options;
@@ -248,6 +250,7 @@ class RunningGateway implements Gateway {
     const { svid, trust, clock, tableStatus } = this.#options;
     if (this.#stage === 'closed') return 'nothing any more: closed';
     if (this.#stage !== 'serving') return 'its end: draining';
+    if (this.#takenOut) return 'an operator: drained';
     if (!svid.current) return 'an identity from the agent';
     if (svid.current.notAfter <= clock.now()) return 'a new identity from the agent: the present one has expired';
     if (!trust.current) return 'the roster of the federation';
@@ -272,7 +275,7 @@ class RunningGateway implements Gateway {
       version: version ?? 'unknown',
       ready: this.waitingFor() === undefined,
       ...(waitingFor !== undefined && { waitingFor }),
-      draining: this.#stage !== 'serving',
+      draining: this.#sendsAway,
       ...(svidNotAfter !== undefined && { svidNotAfter }),
       ...(rosterSequence !== undefined && { rosterSequence }),
       tableDigest: tableDigest?.() ?? '',
@@ -351,8 +354,23 @@ class RunningGateway implements Gateway {
     this.#pool.setTable(table);
     this.#book.setTable(table, this.#options.clock.monotonic());
     this.#clusterProber.setTable(table);
+    this.#setTakenOut(table);
     if (this.#stage === 'serving' || this.#stage === 'leaving') void this.#imports.setTable(table);
     this.#judgeReadiness();
+  }
+
+  /** Clients that can come back elsewhere are asked to: `connection: close`, GOAWAY. */
+  get #sendsAway(): boolean {
+    return this.#stage !== 'serving' || this.#takenOut;
+  }
+
+  #setTakenOut(table: RouteTable): void {
+    const { cluster, instance, log } = this.#options;
+    const takenOut = table.clusters.get(cluster)?.drained?.includes(instance) === true;
+    if (takenOut === this.#takenOut) return;
+    this.#takenOut = takenOut;
+    log.info({ connections: this.#connections.size }, takenOut ? 'drained by an operator' : 'no longer drained');
+    if (takenOut) this.#hbone?.sendAway();
   }
 
   #trustChanged(): void {

@@ -106,6 +106,11 @@ export class HboneServer {
   /** Stops accepting sessions and tells the peers to go away; streams in progress go on. */
   drain(): void {
     this.#server?.stop();
+    this.sendAway();
+  }
+
+  /** Tells the peers of all sessions to go away (GOAWAY); streams in progress go on. */
+  sendAway(): void {
     for (const session of this.#sessions.keys()) session.close();
   }
 
