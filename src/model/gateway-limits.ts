@@ -36,7 +36,21 @@ export type LimitName =
   | 'probeMaxMs'
   | 'probeTimeoutMs'
   | 'probesAtOnce'
-  | 'clusterProbeIntervalMs';
+  | 'clusterProbeIntervalMs'
+  | 'httpHeadBytes'
+  | 'httpTargetBytes'
+  | 'httpFields'
+  | 'httpBodyBytes'
+  | 'httpReplayBytes'
+  | 'httpHeadTimeoutMs'
+  | 'httpDetectMs'
+  | 'httpKeepAliveMs'
+  | 'httpUpstreams'
+  | 'httpUpstreamsPerPlace'
+  | 'httpUpstreamIdleMs'
+  | 'httpTunnelAgeMs'
+  | 'httpStreams'
+  | 'httpSessionsPerPlace';
 
 export type GatewayLimits = Readonly<Record<LimitName, number>>;
 
@@ -318,6 +332,105 @@ export const limitSpecs: Readonly<Record<LimitName, LimitSpec>> = {
     max: hour,
     about: 'Between probes of a gateway of a cluster that serves nothing routed here.',
     reached: 'A probe by one gateway of this cluster.',
+  },
+  httpHeadBytes: {
+    default: 32_768,
+    min: 1024,
+    max: 262_144,
+    about: 'The head of a request or of a response: first line and fields. Of trailers as well.',
+    reached: '431 to the client, 502 when it is a response; the connection is closed.',
+  },
+  httpTargetBytes: {
+    default: 8192,
+    min: 128,
+    max: 65_536,
+    about: 'The target of a request.',
+    reached: '414; the connection is closed.',
+  },
+  httpFields: {
+    default: 100,
+    min: 8,
+    max: 1000,
+    about: 'Header fields of a request or of a response.',
+    reached: 'As `httpHeadBytes`.',
+  },
+  httpBodyBytes: {
+    default: 1024 * gibibyte,
+    min: 1,
+    max: 1024 * gibibyte,
+    about: 'The body of a request.',
+    reached: '413; the connection is closed.',
+  },
+  httpReplayBytes: {
+    default: 65_536,
+    min: 1,
+    max: 16 * mebibyte,
+    about: 'Of the body of a request, what is kept so that it can be sent once more.',
+    reached: 'The request is not tried again.',
+  },
+  httpHeadTimeoutMs: {
+    default: 10_000,
+    min: 10,
+    max: hour,
+    about: 'From the first byte of a request to the end of its head.',
+    reached: '408; the connection is closed.',
+  },
+  httpDetectMs: {
+    default: 100,
+    min: 1,
+    max: minute,
+    about: 'Where detection is on: until a client must have said something.',
+    reached: 'The connection is carried as bytes: its server may be the one to begin.',
+  },
+  httpKeepAliveMs: {
+    default: 75_000,
+    min: 10,
+    max: day,
+    about: `A client's connection on which no request is in progress.`,
+    reached: 'It is closed.',
+  },
+  httpUpstreams: {
+    default: 4096,
+    min: 1,
+    max: million,
+    about: 'Connections to upstreams of one service port that wait for their next request.',
+    reached: 'A connection is closed after its response instead.',
+  },
+  httpUpstreamsPerPlace: {
+    default: 512,
+    min: 1,
+    max: million,
+    about: 'Of these, connections to one endpoint, or through one gateway.',
+    reached: 'As `httpUpstreams`.',
+  },
+  httpUpstreamIdleMs: {
+    default: 30_000,
+    min: 10,
+    max: day,
+    about: 'A connection to an upstream that waits for its next request; less when the upstream says so.',
+    reached: 'It is closed.',
+  },
+  httpTunnelAgeMs: {
+    default: 10_000,
+    min: 10,
+    max: day,
+    about:
+      'A tunnel that requests share, give or take a half: it ends at one endpoint, and others shall have their part.',
+    reached: 'It is closed after its response.',
+  },
+  httpStreams: {
+    default: 1024,
+    min: 1,
+    max: 65_536,
+    about: `Requests in progress on one HTTP/2 connection of a client.`,
+    reached: 'The client waits, or its stream is refused.',
+  },
+  httpSessionsPerPlace: {
+    default: 16,
+    min: 1,
+    max: 1024,
+    about: 'HTTP/2 connections to one endpoint, or through one gateway, for callers of one identity.',
+    reached: 'A request waits for another to end, as long as for a connection; then 503, flag `UO`.',
   },
 };
 

@@ -73,6 +73,8 @@ export interface ConnectRequest {
   /** `address:port` of the caller as its gateway saw it. */
   readonly forwardedFor?: string;
   readonly traceparent?: string;
+  /** 0 to 65535: what `consistentHash` goes by at the receiving side, instead of the caller's address. */
+  readonly bucket?: number;
 }
 
 export type ConnectDecoded =
@@ -86,7 +88,7 @@ function authorityOf(service: ServiceKey, port: number): string {
 
 /** Request headers, ready for an HTTP/2 client. */
 export function encodeConnect(request: ConnectRequest): Record<string, string> {
-  const { service, port, hop, sourceCluster, sourceIdentity, forwardedFor, traceparent } = request;
+  const { service, port, hop, sourceCluster, sourceIdentity, forwardedFor, traceparent, bucket } = request;
   return {
     ':method': 'CONNECT',
     ':authority': authorityOf(service, port),
@@ -95,6 +97,7 @@ export function encodeConnect(request: ConnectRequest): Record<string, string> {
     ...(traceparent !== undefined && { traceparent }),
     ...(sourceIdentity !== undefined && { 'x-isthmus-source-identity': sourceIdentity }),
     ...(hop > 0 && { 'x-isthmus-hop': String(hop) }),
+    ...(bucket !== undefined && { 'x-isthmus-bucket': String(bucket) }),
   };
 }
 
@@ -119,6 +122,7 @@ export function decodeConnect(headers: HeaderFields): ConnectDecoded {
   const sourceIdentity = attempt(headers['x-isthmus-source-identity'], parseSpiffeId);
   const forwardedFor = forwardedOf(headers['forwarded']);
   const traceparent = headers['traceparent'];
+  const bucket = bucketOf(headers['x-isthmus-bucket']);
   return {
     ok: true,
     request: {
@@ -129,6 +133,7 @@ export function decodeConnect(headers: HeaderFields): ConnectDecoded {
       ...(sourceIdentity !== undefined && { sourceIdentity }),
       ...(forwardedFor !== undefined && { forwardedFor }),
       ...(typeof traceparent === 'string' && traceparentForm.test(traceparent) && { traceparent }),
+      ...(bucket !== undefined && { bucket }),
     },
   };
 }
@@ -142,6 +147,11 @@ function hopOf(value: HeaderFields[string]): number | undefined {
   if (typeof value !== 'string' || !/^[0-9]{1,3}$/.test(value)) return undefined;
   const hop = Number(value);
   return hop <= 255 ? hop : undefined;
+}
+
+function bucketOf(value: HeaderFields[string]): number | undefined {
+  const bucket = typeof value === 'string' && /^[0-9]{1,5}$/.test(value) ? Number(value) : undefined;
+  return bucket !== undefined && bucket <= 65_535 ? bucket : undefined;
 }
 
 /** W3C Baggage: `key=value;properties, …`; only the cluster's name is of use here. */

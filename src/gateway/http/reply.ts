@@ -30,6 +30,8 @@ export const headTooLarge: (reason: string) => Reply = reply(431, 'DPE', 'head_t
 /** Well-formed, and nothing that is done here: CONNECT, transfer codings other than chunked. */
 export const notImplemented: (reason: string) => Reply = reply(501, 'DPE', 'not_implemented');
 export const versionUnknown: Reply = reply(505, 'DPE', 'version_unknown')('The HTTP version must be 1.0 or 1.1');
+/** The client speaks HTTP/1, the service behind the port only HTTP/2. */
+export const http2Only: Reply = reply(505, 'DPE', 'http2_only')('This service speaks HTTP/2');
 /** Access rules refuse it. */
 export const forbidden: Reply = reply(403, 'RBAC', 'rbac_access_denied')('Access is denied');
 /** The service is not in the table any more. */
@@ -38,7 +40,7 @@ export const noEndpoint: Reply = reply(503, 'UH', 'no_healthy_upstream')('No ins
 export const noConnection: Reply = reply(503, 'UF', 'upstream_connect_failed')('The service cannot be reached');
 /** A bound of this gateway or of the service's policy is reached. */
 export const overloaded: (bound: string) => Reply = (bound) =>
-  reply(503, 'UO', `overflow_${bound}`)('Too many requests are in progress');
+  reply(503, 'UO', `limit-${bound}`)('Too many requests are in progress');
 export const upstreamTimeout: Reply = reply(504, 'UT', 'response_timeout')('The service did not answer in time');
 /** The connection broke before the response began. */
 export const upstreamReset: Reply = reply(502, 'UC', 'upstream_reset')('The service closed the connection');

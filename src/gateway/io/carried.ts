@@ -235,7 +235,8 @@ function outcomeOf({ cause, bytesFromUpstream }: SpliceResult): Outcome {
   return cause === 'upstream-reset' ? 'reset' : 'neutral';
 }
 
-function flagOf({ cause }: SpliceResult): ResponseFlag {
+/** How a splice ended, for the access log. */
+export function flagOf({ cause }: SpliceResult): ResponseFlag {
   switch (cause) {
     case 'complete':
       return '-';

@@ -79,6 +79,15 @@ export class Connections {
     return entry.circuit.overflow(entry.connection);
   }
 
+  /** The same for another request on a connection that is there. */
+  overRequests(entry: ServiceEntry, peer: SpiffeId | undefined): Overload | undefined {
+    const { limits } = this.#options;
+    if (this.#buffered > limits.receiveBudgetBytes) return 'receiveBudgetBytes';
+    const use = peer && this.#peers.get(peer);
+    if (use && use.buffered > limits.receiveBudgetPerPeerBytes) return 'receiveBudgetPerPeerBytes';
+    return entry.circuit.overflow(entry.connection);
+  }
+
   carry(request: CarryRequest): void {
     const carried = new Carried(request, this.#options, {
       settled: () => {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { AccessJudge } from '../../model/access.ts';
 import type { ClusterName, ReplicaName } from '../../model/names.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
@@ -16,7 +17,10 @@ import { judgeByExport } from '../access/verdict.ts';
 import { Moves } from '../balance/moves.ts';
 import { ServiceBook } from '../balance/service-book.ts';
 import { type GatewayLimits, limitsOf, type LimitUse } from '../limits.ts';
+import type { Exchange } from '../http/exchange.ts';
+import type { Tracer } from '../http/trace/tracer.ts';
 import { gaugesOf } from '../metrics/gauges.ts';
+import { RequestMetrics } from '../metrics/requests.ts';
 import { TrafficMetrics } from '../metrics/traffic.ts';
 import { ClusterProber } from './cluster-prober.ts';
 import { Connections } from './connections.ts';
@@ -24,6 +28,12 @@ import { Credentials } from './credentials.ts';
 import { HboneServer } from './hbone-server.ts';
 import { routesView } from '../routes/view.ts';
 import { startHealthServer } from './health-server.ts';
+import type { CandidateContext } from './candidates.ts';
+import type { HttpContext } from './http/context.ts';
+import { H2Seats } from './http/h2-seats.ts';
+import { HttpIntake } from './http/http-intake.ts';
+import { HttpPorts } from './http/ports.ts';
+import { Upstreams } from './http/upstreams.ts';
 import type { HttpListener } from './http-listener.ts';
 import { ImportListeners } from './import-listeners.ts';
 import { Intake } from './intake.ts';
@@ -52,7 +62,13 @@ export interface GatewayOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits?: Partial<GatewayLimits>;
-  /** One entry per connection after its end. Absent: none is written. */
+  /** Absent: what says nothing of its protocol carries bytes, and traces are passed on as they come. */
+  readonly http?: {
+    /** Look at the first bytes where a port says nothing of its protocol, see `spokenOn`. */
+    readonly detect?: boolean;
+    readonly tracer?: Tracer;
+  };
+  /** One entry per connection, or per request where those are told apart, after its end. Absent: none is written. */
   readonly accessLog?: AccessLog;
   /** Which workload a client's address belongs to. Absent: clients are anonymous of this cluster. */
   readonly identities?: SourceIdentity;
@@ -127,6 +143,7 @@ class RunningGateway implements Gateway {
   readonly #options: GatewayOptions;
   readonly #limits: GatewayLimits;
   readonly #metrics = new TrafficMetrics();
+  readonly #requests = new RequestMetrics();
   readonly #moves: Moves;
   readonly #credentials: Credentials;
   readonly #book: ServiceBook;
@@ -134,6 +151,7 @@ class RunningGateway implements Gateway {
   readonly #prober: Prober;
   readonly #clusterProber: ClusterProber;
   readonly #connections: Connections;
+  readonly #http: HttpContext;
   readonly #imports: ImportListeners;
   readonly #intake: Intake;
   readonly #ends: (() => void)[] = [];
@@ -186,25 +204,66 @@ class RunningGateway implements Gateway {
       refusals: this.#metrics,
       onConnection: (socket, imported) => this.#intake.plain(socket, imported),
     });
+    const candidates: CandidateContext = {
+      book: this.#book,
+      pool: this.#pool,
+      self,
+      now: () => clock.monotonic(),
+      random: () => clock.random(),
+      limits,
+      local: new LocalAddresses(clock, () => this.#bound()),
+    };
+    this.#http = this.#httpContext(candidates);
     this.#intake = new Intake({
       self,
       clock,
       book: this.#book,
       connections: this.#connections,
-      candidates: {
-        book: this.#book,
-        pool: this.#pool,
-        self,
-        now: () => clock.monotonic(),
-        random: () => clock.random(),
-        limits,
-        local: new LocalAddresses(clock, () => this.#bound()),
-      },
+      candidates,
       identities: options.identities,
       access: options.access ?? judgeByExport,
+      http: new HttpIntake(this.#http),
+      upstreams: this.#http.upstreams,
+      detect: options.http?.detect ?? false,
       refusals: this.#metrics,
-      draining: () => this.#stage === 'draining' || this.#stage === 'closed',
+      draining: () => this.#isDraining,
     });
+  }
+
+  #httpContext(candidates: CandidateContext): HttpContext {
+    const { cluster: self, clock, http } = this.#options;
+    const limits = this.#limits;
+    const upstreams = new Upstreams(candidates, { clock, limits });
+    const ports = new HttpPorts(this.#book, limits);
+    return {
+      self,
+      clock,
+      limits,
+      upstreams,
+      ports,
+      h2: new H2Seats(ports, { upstreams, clock, limits }),
+      connections: this.#connections,
+      ended: (exchange) => this.#requestEnded(exchange),
+      draining: () => this.#isDraining,
+      tracer: http?.tracer,
+      requestId: randomUUID,
+    };
+  }
+
+  get #isDraining(): boolean {
+    return this.#stage === 'draining' || this.#stage === 'closed';
+  }
+
+  #requestEnded(exchange: Exchange): void {
+    const { clock, accessLog } = this.#options;
+    const now = clock.monotonic();
+    this.#requests.ended(exchange, now);
+    if (exchange.flag === 'UO' && exchange.details !== undefined) this.#metrics.count(exchange.details);
+    const { service, cluster, about, bytesReceived: received, bytesSent: sent } = exchange;
+    if (service !== undefined && cluster !== undefined && received + sent > 0) {
+      this.#metrics.carried({ direction: about.direction, destination: cluster, service, received, sent });
+    }
+    accessLog?.(exchange.entry(now, clock.now()));
   }
 
   async start(): Promise<void> {
@@ -297,6 +356,7 @@ class RunningGateway implements Gateway {
     this.#stage = 'draining';
     await this.#imports.stop();
     this.#hbone?.drain();
+    this.#connections.drain();
     if (await this.#emptied(timeoutMs)) return;
     log.warn({ connections: this.#connections.size }, 'drain time is over: the rest is reset');
     this.#connections.cutAll();
@@ -314,6 +374,8 @@ class RunningGateway implements Gateway {
     this.#clusterProber.close();
     this.#connections.cutAll();
     await this.#emptied(cutMs);
+    this.#http.ports.close();
+    this.#http.h2.close();
     this.#pool.destroy();
     await this.#hbone?.close();
     await this.#health?.close();
@@ -343,6 +405,8 @@ class RunningGateway implements Gateway {
       this.#book.judge(now);
       this.#clusterProber.tick(now);
       this.#connections.sweep(now);
+      this.#http.ports.sweep(now);
+      this.#http.h2.sweep(now);
       this.#pool.recheckExpired(clock.now());
       this.#hbone?.recheckExpired(clock.now());
     }
@@ -424,7 +488,7 @@ class RunningGateway implements Gateway {
         svidNotAfter: svid.current?.notAfter,
       });
     return startMetricsServer(listen, {
-      metrics: () => [...this.#metrics.metrics(), ...gauges()],
+      metrics: () => [...this.#metrics.metrics(), ...this.#requests.metrics(), ...gauges()],
       config: () => ({ cluster, instance, version, limits, ...(settings && { settings }) }),
       routes: () => routesView(table.current, this.#book, clock.monotonic()),
       stats: () => ({ report: this.report(), limits: this.#limitUse() }),

@@ -4,6 +4,8 @@ import type { AccessJudge, AccessVerdict, Caller } from '../../model/access.ts';
 import type { ClusterName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { SourceIdentity } from '../../model/ports/source-identity.ts';
+import { carriesRequests, declaredProtocol } from '../../model/protocol.ts';
+import type { RoutePort } from '../../model/route.ts';
 import {
   type ConnectRequest,
   decodeConnect,
@@ -18,10 +20,14 @@ import type { ConnectionFacts, ResponseFlag } from '../access-log.ts';
 import { callerOf } from '../access/caller.ts';
 import type { ServiceBook } from '../balance/service-book.ts';
 import type { ServiceEntry } from '../balance/service-entry.ts';
+import { spokenOn } from '../http/spoken.ts';
 import type { Refusals } from '../metrics/refusals.ts';
 import { type CandidateContext, inboundCandidates, outboundCandidates } from './candidates.ts';
 import type { Connections } from './connections.ts';
 import { type InboundPeer, refuseStream } from './hbone-server.ts';
+import type { HttpClient, RequestJudge } from './http/context.ts';
+import type { HttpIntake } from './http/http-intake.ts';
+import type { Upstreams } from './http/upstreams.ts';
 import type { ImportedPort } from './import-listeners.ts';
 import { abortEnd } from './splice.ts';
 
@@ -33,6 +39,10 @@ export interface IntakeOptions {
   readonly candidates: CandidateContext;
   readonly identities: SourceIdentity | undefined;
   readonly access: AccessJudge;
+  readonly http: HttpIntake;
+  readonly upstreams: Upstreams;
+  /** Whether a port that says nothing of its protocol is looked at, see `spokenOn`. */
+  readonly detect: boolean;
   readonly refusals: Refusals;
   /** Nothing new is taken from other clusters. */
   readonly draining: () => boolean;
@@ -46,7 +56,13 @@ const flags: Readonly<Partial<Record<RefusalReason, ResponseFlag>>> = {
 
 /** What was decided about a request from outside. */
 type Judgement =
-  | { readonly ok: true; readonly entry: ServiceEntry; readonly rule: string }
+  | {
+      readonly ok: true;
+      readonly entry: ServiceEntry;
+      readonly rule: string;
+      /** Undefined: nothing more is to be judged. */
+      readonly judge: RequestJudge | undefined;
+    }
   | {
       readonly ok: false;
       readonly reason: RefusalReason;
@@ -102,14 +118,21 @@ export class Intake {
       forwardedFor,
       ...(sourceIdentity !== undefined && { sourceIdentity }),
     };
-    connections.carry({
-      client: socket,
-      entry,
-      port,
-      candidates: outboundCandidates(candidates, entry, { port, source, request }),
-      about,
-      refuse: () => abortEnd(socket),
-    });
+    const carry = (): void =>
+      connections.carry({
+        client: socket,
+        entry,
+        port,
+        candidates: outboundCandidates(candidates, entry, { port, source, request }),
+        about,
+        refuse: () => abortEnd(socket),
+      });
+    const spoken = spokenOn(portOf(entry, port), this.#options);
+    if (spoken === 'tcp') return carry();
+    // Requests of many clients share a tunnel.
+    const { forwardedFor: _, ...onward } = request;
+    const client = { end: socket, service, port, about, source, onward, judge: undefined, opened: undefined };
+    this.#options.http.take(client, spoken, carry);
   }
 
   /** A stream of another cluster's gateway or workload. */
@@ -135,18 +158,49 @@ export class Intake {
       traceparent: request.traceparent,
     };
     if (!judgement.ok) return this.#refuse(stream, { judgement, about, port: request.port });
-    const { entry } = judgement;
+    const { entry, judge } = judgement;
+    const source = sourceOf(request, remoteAddress);
+    if (judge) return this.#requests(stream, { entry, port: request.port, source, about, judge });
     connections.carry({
       client: stream,
       entry,
       port: request.port,
-      candidates: inboundCandidates(candidates, entry, {
-        port: request.port,
-        source: hostOf(request.forwardedFor ?? remoteAddress),
-      }),
+      candidates: inboundCandidates(candidates, entry, { port: request.port, source }),
       about,
       accept: () => stream.respond(encodeAccepted(entry.active)),
       refuse: (reason) => refuseStream(stream, reason, clock),
+    });
+  }
+
+  /**
+   * A stream whose requests must be judged one by one. It is accepted as any other, once an endpoint is connected: the
+   * caller may try elsewhere until then.
+   */
+  #requests(
+    stream: ServerHttp2Stream,
+    of: Pick<HttpClient, 'port' | 'source' | 'about' | 'judge'> & { readonly entry: ServiceEntry },
+  ): void {
+    const { upstreams, clock, connections, http } = this.#options;
+    const { entry, port, source, about } = of;
+    const left = (): void => stop();
+    stream.once('close', left).on('error', left);
+    const want = { port, source, onward: undefined, tried: [] };
+    const stop = upstreams.dial(entry, want, {
+      first: undefined,
+      done: ({ dialled, nowhere }) => {
+        stream.off('close', left).off('error', left);
+        if (!dialled) {
+          const reason = nowhere ? 'no-ready-endpoint' : 'connect-failed';
+          connections.turnedAway({ about, entry, port, flag: nowhere ? 'UH' : 'UF', status: 503, details: reason });
+          return refuseStream(stream, reason, clock);
+        }
+        stream.respond(encodeAccepted(entry.active));
+        const declared = declaredProtocol(portOf(entry, port) ?? {});
+        const spoken = declared === undefined || declared === 'tcp' ? 'http' : declared;
+        const client = { ...of, end: stream, service: entry.route.key, onward: undefined, opened: dialled };
+        // There is no other way than requests: bytes would not be judged.
+        http.take(client, spoken, () => abortEnd(stream));
+      },
     });
   }
 
@@ -164,13 +218,18 @@ export class Intake {
     });
     if (hop > 0) return no('loop');
     if (!entry || !known) return no('not-exported');
-    const verdict = this.#options.access.connection({ route: entry.route, port, caller });
-    if (verdict.decision !== 'allowed') return no('denied', verdict);
+    const { access } = this.#options;
+    const seesRequests = carriesRequests(declaredProtocol(portOf(entry, port) ?? {}));
+    const verdict = access.connection({ route: entry.route, port, caller, seesRequests });
+    if (verdict.decision === 'denied') return no('denied', verdict);
     if (!entry.route.ports.some((one) => one.port === port)) return no('unknown-port', verdict);
     if (this.#options.draining()) return no('draining', verdict);
     const overload = this.#options.connections.overload(entry, caller.peer);
     if (overload) return no('overloaded', verdict, `limit-${overload}`);
-    return { ok: true, entry, rule: verdict.rule };
+    // Each request by the rules that hold when it comes.
+    const judge: RequestJudge = (method, target) =>
+      access.request({ route: entry.route, port, caller, seesRequests, method, target });
+    return { ok: true, entry, rule: verdict.rule, judge: verdict.decision === 'perRequest' ? judge : undefined };
   }
 
   #refuse(
@@ -194,6 +253,15 @@ function answerProbe(stream: ServerHttp2Stream, load: number): void {
   stream.on('error', () => undefined);
   if (!stream.destroyed) stream.respond(encodeProbeAnswer(load), { endStream: true });
   stream.resume();
+}
+
+function portOf({ route }: ServiceEntry, port: number): RoutePort | undefined {
+  return route.ports.find((one) => one.port === port);
+}
+
+/** What `consistentHash` goes by here. */
+function sourceOf({ bucket, forwardedFor }: ConnectRequest, remoteAddress: string): string {
+  return bucket === undefined ? hostOf(forwardedFor ?? remoteAddress) : String(bucket);
 }
 
 /** `10.0.0.7:4711` and `[fd00::7]:4711` without the port. */

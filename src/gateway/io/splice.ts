@@ -255,7 +255,7 @@ export function splice(client: SpliceEnd, upstream: SpliceEnd, done: (result: Sp
 }
 
 /** A stream that its peer reset with CANCEL ends like a clean end of file; only the code tells. */
-function wasReset(end: SpliceEnd): boolean {
+export function wasReset(end: SpliceEnd): boolean {
   return !(end instanceof Socket) && (end.rstCode ?? 0) !== constants.NGHTTP2_NO_ERROR;
 }
 

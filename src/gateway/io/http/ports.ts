@@ -9,18 +9,51 @@ import type { Place } from '../dial.ts';
 import { Link } from '../link.ts';
 import type { H1Upstream } from './h1-upstream.ts';
 
+/** Callers, or hash buckets of callers, whose tunnels are kept apart. */
+const maxKeys = 1024;
+
 /** What the requests to one service port share. */
 export class HttpPort {
   readonly entry: ServiceEntry;
   readonly port: number;
   readonly budget: RetryBudget = new RetryBudget();
-  /** HTTP/1.1 connections that wait for their next request. */
-  readonly idle: IdlePool<Place, H1Upstream>;
+  readonly #limits: GatewayLimits;
+  readonly #idle = new Map<string, IdlePool<Place, H1Upstream>>();
 
   constructor(entry: ServiceEntry, port: number, limits: GatewayLimits) {
     this.entry = entry;
     this.port = port;
-    this.idle = new IdlePool({ total: limits.httpUpstreams, perPlace: limits.httpUpstreamsPerPlace });
+    this.#limits = limits;
+  }
+
+  /**
+   * HTTP/1.1 connections that wait for their next request. A tunnel is opened in the name of one caller and may end at
+   * an endpoint chosen for it: `key` says for whom, and only requests with the same key share one. Connections to
+   * endpoints here are everybody's.
+   */
+  idleAt(place: Place, caller: string): IdlePool<Place, H1Upstream> {
+    const key = place instanceof Link ? caller : '';
+    let pool = this.#idle.get(key);
+    if (!pool) {
+      const { httpUpstreams, httpUpstreamsPerPlace } = this.#limits;
+      // Beyond so many keys nothing is kept, and nothing is lost either: a connection each.
+      const total = this.#idle.size >= maxKeys ? 0 : httpUpstreams;
+      pool = new IdlePool({ total, perPlace: httpUpstreamsPerPlace });
+      if (total > 0) this.#idle.set(key, pool);
+    }
+    return pool;
+  }
+
+  /** Bytes and connections are bounded by pool; call each second. `gone`: nothing here is of use any more. */
+  sweep(now: number, gone: boolean): void {
+    for (const [key, pool] of this.#idle) {
+      pool.sweep(now, (place) => !gone && this.serves(place));
+      if (pool.size === 0) this.#idle.delete(key);
+    }
+  }
+
+  close(): void {
+    for (const pool of this.#idle.values()) pool.clear();
   }
 
   get plan(): HttpPlan {
@@ -64,13 +97,13 @@ export class HttpPorts {
   sweep(now: number): void {
     for (const [entry, ports] of this.#ports) {
       const gone = this.#book.get(entry.route.key) !== entry;
-      for (const one of ports.values()) one.idle.sweep(now, (place) => !gone && one.serves(place));
+      for (const one of ports.values()) one.sweep(now, gone);
       if (gone) this.#ports.delete(entry);
     }
   }
 
   close(): void {
-    for (const ports of this.#ports.values()) for (const { idle } of ports.values()) idle.clear();
+    for (const ports of this.#ports.values()) for (const one of ports.values()) one.close();
     this.#ports.clear();
   }
 }
