@@ -380,6 +380,16 @@ export class TableDigest {
     this.#digest.delete(`cluster/${name}`);
   }
 
+  /** Whether a service is encoded there as it is here. */
+  sameService(other: TableDigest, key: string): boolean {
+    return this.#digest.agrees(other.#digest, `service/${key}`);
+  }
+
+  /** Whether a cluster is encoded there as it is here. */
+  sameCluster(other: TableDigest, name: string): boolean {
+    return this.#digest.agrees(other.#digest, `cluster/${name}`);
+  }
+
   get whole(): string {
     return this.#digest.whole;
   }

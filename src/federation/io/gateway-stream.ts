@@ -5,7 +5,7 @@ import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { decodeAdvert, decodeReport, type GatewayAdvert, type GatewayReport } from '../../wire/gateway-report.ts';
 import type { TrustUpdate } from '../../wire/trust-update.ts';
-import { changeBetween, type EncodedTable, splitChange, type TableChange } from '../config-diff.ts';
+import { type EncodedTable, stepsBetween, type TableChange } from '../config-diff.ts';
 
 /** Messages of agent.proto as proto-loader hands them over; whatever a field holds is checked before use. */
 export interface GatewayMessage {
@@ -48,8 +48,8 @@ export class GatewayStream {
   /** What the gateway has; undefined = unknown, so that a full update is due. */
   #held: EncodedTable | undefined;
   #sent: EncodedTable | undefined;
-  /** What of `#sent` is still to be written, once the gateway has read what was. */
-  #unwritten: object[] = [];
+  /** What of `#sent` is still to be encoded and written, once the gateway has read what was. */
+  #unwritten: Iterator<object> | undefined;
   /** False: it follows another agent, and this one only hears how it is. */
   #follows = false;
   #ackedDigest = '';
@@ -120,8 +120,7 @@ export class GatewayStream {
     const { clock, instance, log } = this.#options;
     this.#sent = to;
     const digests = { revision: to.revision, full: from === undefined, base: from?.digest ?? '', digest: to.digest };
-    const parts: readonly TableChange[] = splitChange(changeBetween(from, to), maxMessageBytes);
-    this.#unwritten = parts.map((part, index) => ({ update: { ...digests, ...part, more: index < parts.length - 1 } }));
+    this.#unwritten = messages(stepsBetween(from, to, maxMessageBytes), digests);
     this.#write();
     this.#deadline = clock.schedule(ackTimeoutMs, () => {
       log.warn({ gateway: instance }, `gateway did not acknowledge within ${ackTimeoutMs} ms; disconnected`);
@@ -130,11 +129,12 @@ export class GatewayStream {
   }
 
   #write(): void {
-    let message = this.#unwritten.shift();
-    while (message && !this.#over) {
+    let room = true;
+    while (room && this.#unwritten && !this.#over) {
+      const { value: message, done } = this.#unwritten.next();
+      if (done) this.#unwritten = undefined;
       // A slow gateway's update waits here, not in the memory of its connection.
-      const room = this.#options.call.write(message);
-      message = room ? this.#unwritten.shift() : undefined;
+      else room = this.#options.call.write(message);
     }
   }
 
@@ -159,7 +159,7 @@ export class GatewayStream {
     this.#deadline?.cancel();
     this.#sent = undefined;
     this.#held = undefined;
-    this.#unwritten = [];
+    this.#unwritten = undefined;
     this.#sendTrust();
     const table = this.#follows ? this.#options.table() : undefined;
     // An empty step tells a gateway that came back with the right table that it is the right one.
@@ -191,6 +191,16 @@ export class GatewayStream {
     );
     if (this.#refusals > maxRefusals) this.end();
   }
+}
+
+/** Updates of agent.proto: all but the last one say that there is more. */
+function* messages(steps: Iterable<TableChange>, digests: object): Generator<object> {
+  let ready: TableChange | undefined;
+  for (const step of steps) {
+    if (ready) yield { update: { ...digests, ...ready, more: true } };
+    ready = step;
+  }
+  yield { update: { ...digests, ...ready, more: false } };
 }
 
 function textOf(value: unknown): string {

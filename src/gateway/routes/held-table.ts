@@ -23,7 +23,7 @@ interface Held<Route> {
 }
 
 /** More than this many services or clusters are refused, whoever sends them. */
-const maxParts = 100_000;
+const maxParts = 250_000;
 
 /** The table of one gateway, with the bytes it was made from. Immutable: an update gives another one or throws. */
 export class HeldTable {
