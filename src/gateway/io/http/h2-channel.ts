@@ -73,11 +73,16 @@ export type Seat =
       readonly error: IsthmusError | undefined;
     };
 
+/** What one request looks for, and for whom tunnels are opened: only requests with the same key share one. */
+export interface SeatWant extends Want {
+  readonly key: string;
+}
+
 /** Finds ways to upstreams, open ones first. */
 export interface Seats {
   /**
    * Calls back once, at once when a way is open; it must be used before the call back returns.
    * @returns ends the waiting without a result
    */
-  take(want: Want, done: (seat: Seat) => void): () => void;
+  take(want: SeatWant, done: (seat: Seat) => void): () => void;
 }

@@ -27,6 +27,7 @@ import type { HttpClient, HttpContext } from './context.ts';
 import type { Channel, Incoming, Seat, Seats, TryFailure, UpstreamTry } from './h2-channel.ts';
 import { abortStream } from './h2-streams.ts';
 import type { HttpPort } from './ports.ts';
+import { tunnelFor } from './tunnel-key.ts';
 
 /** What all requests of one client's connection share. */
 export interface H2Side {
@@ -208,9 +209,10 @@ export class H2Request {
 
   /** Looks for a way to an upstream, and sends the request there. */
   #try(): void {
-    const { client, seats } = this.#side;
+    const { client, port, seats } = this.#side;
     this.#tries += 1;
-    const want = { port: client.port, source: this.#source, onward: client.onward, tried: this.#tried };
+    const tunnel = tunnelFor(client.onward, port.entry.loadBalancing, this.#source);
+    const want = { port: client.port, source: this.#source, ...tunnel, tried: this.#tried };
     this.#stopWaiting = seats.take(want, (seat) => this.#seated(seat));
   }
 

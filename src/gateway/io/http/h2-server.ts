@@ -91,7 +91,7 @@ class H2Connection implements Held {
   }
 
   cut(why: 'cut' | 'overload' = 'cut'): void {
-    for (const request of [...this.#requests]) request.cut(why);
+    for (const request of this.#requests) request.cut(why);
     if (why === 'cut') this.#session?.destroy();
   }
 
@@ -148,7 +148,7 @@ class H2Connection implements Held {
     const verdict = judge?.(head.method, head.path);
     if (verdict) request.exchange.rule = verdict.rule;
     if (verdict?.decision === 'denied') return forbidden;
-    const bound = connections.overload(entry, about.peer);
+    const bound = connections.overRequests(entry, about.peer);
     return bound && overloaded(bound);
   }
 

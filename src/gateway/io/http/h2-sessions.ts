@@ -5,9 +5,9 @@ import type { ServiceEntry } from '../../balance/service-entry.ts';
 import type { GatewayLimits } from '../../limits.ts';
 import type { Dialled, Place } from '../dial.ts';
 import { Link } from '../link.ts';
-import type { Seat, Seats } from './h2-channel.ts';
+import type { Seat, Seats, SeatWant } from './h2-channel.ts';
 import { H2Upstream, openH2 } from './h2-upstream.ts';
-import type { Upstreams, Want } from './upstreams.ts';
+import type { Upstreams } from './upstreams.ts';
 
 export interface H2SessionsOptions {
   readonly upstreams: Upstreams;
@@ -16,7 +16,7 @@ export interface H2SessionsOptions {
 }
 
 interface Waiter {
-  readonly want: Want;
+  readonly want: SeatWant;
   readonly done: (seat: Seat) => void;
 }
 
@@ -28,7 +28,7 @@ const spreadAt = 16;
 /** Sessions through one gateway that are opened for that reason alone. */
 const maxSpread = 8;
 
-/** The sessions to one place, for callers of one identity: a tunnel says who asks. */
+/** The sessions to one place, of requests that may share one. */
 class Group {
   readonly place: Place;
   readonly sessions: H2Upstream[] = [];
@@ -38,9 +38,9 @@ class Group {
   readonly queue: Set<Waiter> = new Set<Waiter>();
   dialling: boolean = false;
   /** As the latest request asked, for those that are opened ahead of need. */
-  want: Want;
+  want: SeatWant;
 
-  constructor(place: Place, want: Want) {
+  constructor(place: Place, want: SeatWant) {
     this.place = place;
     this.want = want;
   }
@@ -70,7 +70,7 @@ export class H2Sessions implements Seats {
     return this.#all.size;
   }
 
-  take(want: Want, done: (seat: Seat) => void): () => void {
+  take(want: SeatWant, done: (seat: Seat) => void): () => void {
     const first = this.#options.upstreams.first(this.#entry, want);
     const group = first && this.#group(first, want);
     const open = group?.pick();
@@ -89,15 +89,15 @@ export class H2Sessions implements Seats {
     const { httpUpstreamIdleMs } = this.#options.limits;
     for (const [place, groups] of this.#groups) {
       const stays = serves(place);
-      for (const [identity, group] of groups) {
-        for (const one of [...group.sessions]) {
+      for (const [key, group] of groups) {
+        for (const one of group.sessions.slice()) {
           one.check(now);
           const idle = one.idleSince !== undefined && now - one.idleSince >= httpUpstreamIdleMs;
           if (!stays || idle || !one.dialled.usable) one.retire();
         }
         if (stays) this.#renewOld(group, now);
         if (group.sessions.length === 0 && group.waiters.size === 0 && group.queue.size === 0 && !group.dialling) {
-          groups.delete(identity);
+          groups.delete(key);
         }
       }
       if (groups.size === 0) this.#groups.delete(place);
@@ -106,17 +106,17 @@ export class H2Sessions implements Seats {
 
   /** Ends all at once. */
   close(): void {
-    for (const stop of [...this.#stops]) stop();
-    for (const one of [...this.#all]) one.destroy();
+    for (const stop of this.#stops) stop();
+    for (const one of this.#all) one.destroy();
     this.#groups.clear();
   }
 
-  #group(place: Place, want: Want): Group {
-    const identity = (place instanceof Link && want.onward?.sourceIdentity) || '';
+  #group(place: Place, want: SeatWant): Group {
+    const key = place instanceof Link ? want.key : '';
     let groups = this.#groups.get(place);
     if (!groups) this.#groups.set(place, (groups = new Map()));
-    let group = groups.get(identity);
-    if (!group) groups.set(identity, (group = new Group(place, want)));
+    let group = groups.get(key);
+    if (!group) groups.set(key, (group = new Group(place, want)));
     return group;
   }
 
@@ -125,8 +125,9 @@ export class H2Sessions implements Seats {
   }
 
   #wait(group: Group, waiter: Waiter): () => void {
-    const { httpSessionsPerPlace, waitersPerGateway } = this.#options.limits;
-    if (group.waiters.size + group.queue.size >= waitersPerGateway) {
+    const { httpSessionsPerPlace, httpUpstreams, waitersPerGateway } = this.#options.limits;
+    const tooMany = this.#all.size >= httpUpstreams && group.sessions.length === 0;
+    if (tooMany || group.waiters.size + group.queue.size >= waitersPerGateway) {
       waiter.done({ channel: undefined, attempts: 0, why: 'busy', place: undefined, error: undefined });
       return () => undefined;
     }
@@ -183,7 +184,7 @@ export class H2Sessions implements Seats {
     });
   }
 
-  #open(want: Want, first: Place | undefined, done: (seat: Seat) => void): () => void {
+  #open(want: SeatWant, first: Place | undefined, done: (seat: Seat) => void): () => void {
     let handshake: { readonly dialled: Dialled; readonly stop: () => void } | undefined;
     const end = (seat: Seat): void => {
       this.#stops.delete(cancel);
@@ -215,7 +216,7 @@ export class H2Sessions implements Seats {
     return cancel;
   }
 
-  #add(want: Want, dialled: Dialled, http2: ClientHttp2Session): H2Upstream {
+  #add(want: SeatWant, dialled: Dialled, http2: ClientHttp2Session): H2Upstream {
     const group = this.#group(dialled.place, want);
     const upstream = new H2Upstream(http2, dialled, this.#options, {
       onRoom: (one) => {

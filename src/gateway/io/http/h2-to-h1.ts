@@ -12,9 +12,8 @@ import type { GatewayLimits } from '../../limits.ts';
 import type { Dialled, Place } from '../dial.ts';
 import { Link } from '../link.ts';
 import { abortEnd } from '../splice.ts';
-import type { Channel, Incoming, Outgoing, Seat, Seats, TryEvents, UpstreamTry } from './h2-channel.ts';
+import type { Channel, Incoming, Outgoing, Seat, Seats, SeatWant, TryEvents, UpstreamTry } from './h2-channel.ts';
 import type { H2SessionsOptions } from './h2-sessions.ts';
-import type { Want } from './upstreams.ts';
 
 type Controller = Dispatcher.DispatchController;
 
@@ -36,12 +35,12 @@ export class H1Channels implements Seats {
     this.#idle = new IdlePool({ total: httpUpstreams, perPlace: httpUpstreamsPerPlace });
   }
 
-  take(want: Want, done: (seat: Seat) => void): () => void {
+  take(want: SeatWant, done: (seat: Seat) => void): () => void {
     const { upstreams, clock } = this.#options;
     const first = upstreams.first(this.#entry, want);
-    const identity = identityOf(want);
+    const { key } = want;
     const now = clock.monotonic();
-    const idle = first && this.#idle.take(first, now, (one) => !(first instanceof Link) || one.identity === identity);
+    const idle = first && this.#idle.take(first, now, (one) => !(first instanceof Link) || one.key === key);
     if (idle) {
       done({ channel: idle, attempts: 1 });
       return () => undefined;
@@ -50,7 +49,7 @@ export class H1Channels implements Seats {
       first,
       done: ({ dialled, attempts, nowhere, error }) => {
         this.#stops.delete(stop);
-        if (dialled) return done({ channel: this.#open(dialled, identity), attempts });
+        if (dialled) return done({ channel: this.#open(dialled, key), attempts });
         done({ channel: undefined, attempts, why: nowhere ? 'nowhere' : 'failed', place: undefined, error });
       },
     });
@@ -66,16 +65,16 @@ export class H1Channels implements Seats {
   }
 
   close(): void {
-    for (const stop of [...this.#stops]) stop();
+    for (const stop of this.#stops) stop();
     this.#idle.clear();
-    for (const one of [...this.#all]) one.close();
+    for (const one of this.#all) one.close();
   }
 
-  #open(dialled: Dialled, identity: string): H1Channel {
+  #open(dialled: Dialled, key: string): H1Channel {
     const { clock, limits } = this.#options;
     const ageMs = limits.httpTunnelAgeMs * (0.5 + clock.random());
     const endsAt = dialled.place instanceof Link ? clock.monotonic() + ageMs : Number.POSITIVE_INFINITY;
-    const channel = new H1Channel(dialled, identity, {
+    const channel = new H1Channel(dialled, key, {
       limits,
       onFree: (one) => {
         const now = clock.monotonic();
@@ -93,10 +92,6 @@ export class H1Channels implements Seats {
   }
 }
 
-function identityOf({ onward }: Want): string {
-  return onward?.sourceIdentity ?? '';
-}
-
 interface H1ChannelOptions {
   readonly limits: GatewayLimits;
   /** Its request has ended in order. */
@@ -107,7 +102,8 @@ interface H1ChannelOptions {
 /** One connection, written to and read from by undici. */
 class H1Channel implements Channel, Idle {
   readonly dialled: Dialled;
-  readonly identity: string;
+  /** Whose requests may use it. */
+  readonly key: string;
   reuseUntil: number = 0;
   readonly #client: Client;
   readonly #options: H1ChannelOptions;
@@ -115,10 +111,10 @@ class H1Channel implements Channel, Idle {
   #busy = false;
   #closed = false;
 
-  constructor(dialled: Dialled, identity: string, options: H1ChannelOptions) {
+  constructor(dialled: Dialled, key: string, options: H1ChannelOptions) {
     const { limits } = options;
     this.dialled = dialled;
-    this.identity = identity;
+    this.key = key;
     this.#options = options;
     let given = false;
     const socket = dialled.end;
