@@ -45,6 +45,9 @@ const lingerMs = 2000;
 const drainRestMs = 1000;
 const requestIdForm = /^[\x21-\x7e]{1,200}$/;
 const empty = Buffer.alloc(0);
+const lineEnd = '\r\n';
+/** Of a request line, for all that is not its target. */
+const lineRoom = 64;
 
 export interface H1Options {
   /** Takes the connection over when it begins as HTTP/2; absent: then it is refused. */
@@ -249,7 +252,7 @@ export class H1Client implements Held, RequestOwner {
   };
 
   get #goesOn(): boolean {
-    return !this.#closing && !this.#inputEnded && !this.#context.draining();
+    return !this.#closing && !this.#context.draining() && !(this.#inputEnded && this.#rest.length === 0);
   }
 
   /** Looked up anew: handlers change it. */
@@ -296,9 +299,10 @@ export class H1Client implements Held, RequestOwner {
     if (at === chunk.length) return;
     const next = this.#buffer.push(chunk, at);
     if (next === -2) {
-      return this.#refuse(
-        this.#buffer.partial.includes('\r\n') ? headTooLarge('The head of the request is too large') : targetTooLong,
-      );
+      const { partial } = this.#buffer;
+      const line = partial.length > 0 ? partial.indexOf(lineEnd) : chunk.indexOf(lineEnd, at) - at;
+      const long = line < 0 || line > limits.httpTargetBytes + lineRoom;
+      return this.#refuse(long ? targetTooLong : headTooLarge('The head of the request is too large'));
     }
     if (next === -1) return this.#incomplete(limits.httpTargetBytes, this.#headSince + limits.httpHeadTimeoutMs);
     const { bytes, start, end } = this.#buffer;
@@ -312,7 +316,7 @@ export class H1Client implements Held, RequestOwner {
     const { partial } = this.#buffer;
     if (!isTokenByte(partial[0]) && partial[0] !== 0x0d) return this.#refuse(malformed('This is no HTTP request'));
     if (hasBareLineFeed(partial)) return this.#refuse(malformed('Every line must end with CR and LF'));
-    if (partial.length > targetBytes + 64 && !partial.includes('\r\n')) return this.#refuse(targetTooLong);
+    if (partial.length > targetBytes + lineRoom && !partial.includes(lineEnd)) return this.#refuse(targetTooLong);
     this.#deadline.set(until);
   }
 
