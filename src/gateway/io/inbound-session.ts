@@ -35,6 +35,7 @@ export function serveSession(socket: TLSSocket, options: InboundSessionOptions):
   session.on('ping', control).on('remoteSettings', control);
 
   const unwatch = watchSession(session, {
+    socket,
     clock,
     rules: {
       pingIntervalMs: limits.idlePingIntervalMs,

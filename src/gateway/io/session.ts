@@ -32,6 +32,13 @@ export interface SessionEvents {
   onEnd(session: TunnelSession): void;
 }
 
+/** A connection whose peer has sent its settings. */
+interface Opened {
+  readonly http2: ClientHttp2Session;
+  readonly socket: TLSSocket;
+  readonly peer: GatewayPeer;
+}
+
 /** One HTTP/2 session to one gateway of another cluster. */
 export class TunnelSession {
   readonly peer: GatewayPeer;
@@ -47,7 +54,7 @@ export class TunnelSession {
   #opened = 0;
   #failure: Error | undefined;
 
-  constructor(http2: ClientHttp2Session, peer: GatewayPeer, options: SessionOptions, events: SessionEvents) {
+  constructor({ http2, socket, peer }: Opened, options: SessionOptions, events: SessionEvents) {
     this.peer = peer;
     this.instance = options.target.instance;
     this.generation = options.credentials.generation;
@@ -58,6 +65,7 @@ export class TunnelSession {
     const { streamsPerSession, pingIntervalMs, idlePingIntervalMs, silenceMs } = options.limits;
     this.#limit = Math.min(streamsPerSession, http2.remoteSettings.maxConcurrentStreams ?? streamsPerSession);
     const unwatch = watchSession(http2, {
+      socket,
       clock: options.clock,
       rules: { pingIntervalMs, idlePingIntervalMs, silenceMs },
       streams: () => this.#used(),
@@ -166,9 +174,11 @@ export async function openSession(options: SessionOptions, events: SessionEvents
   try {
     if (alpn !== 'h2') throw new IsthmusError('unavailable', `The peer must speak 'h2': it chose '${alpn}'`);
     await settled(http2, options);
-    return new TunnelSession(http2, peer, options, events);
+    return new TunnelSession({ http2, socket, peer }, options, events);
   } catch (thrown) {
     http2.destroy();
+    // It would wait for its last write, which a peer that is gone never takes.
+    socket.destroy();
     throw IsthmusError.from(thrown, 'unavailable');
   }
 }

@@ -1,8 +1,11 @@
 import type { Http2Session } from 'node:http2';
+import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import { Liveness, type LivenessRules } from '../tunnel/liveness.ts';
 
 export interface WatchdogOptions {
+  /** That the session runs on: it hides its own. */
+  readonly socket: Socket;
   readonly clock: Clock;
   readonly rules: LivenessRules;
   /** Streams that the session carries now, or has carried since the last call. */
@@ -14,18 +17,30 @@ export interface WatchdogOptions {
   readonly onDead: (silentMs: number) => void;
 }
 
-/** Pings a session and says when its peer has gone silent. The result ends it. */
+/** For what a session that ends still has to say. */
+const farewellMs = 1000;
+
+/**
+ * Pings a session and says when its peer has gone silent. However the session ends, its connection does too: Node waits
+ * for the last write of a session that was destroyed, which a peer that is gone, or does not read, never takes.
+ * The result ends the watch; call it at the session's 'close'.
+ */
 export function watchSession(session: Http2Session, options: WatchdogOptions): () => void {
-  const { clock } = options;
+  const { clock, socket } = options;
   const liveness = new Liveness(options.rules, clock.monotonic());
   let timer: Timer | undefined;
 
   const look = (): void => {
-    if (session.destroyed) return;
-    const verdict = liveness.check(clock.monotonic(), session.socket.bytesRead, options.streams());
-    if (verdict.kind === 'dead') return options.onDead(verdict.silentMs);
-    if (verdict.ping) ping();
-    timer = clock.schedule(verdict.nextMs, look);
+    const verdict = session.destroyed
+      ? undefined
+      : liveness.check(clock.monotonic(), socket.bytesRead, options.streams());
+    if (verdict?.kind === 'alive') {
+      if (verdict.ping) ping();
+      timer = clock.schedule(verdict.nextMs, look);
+      return;
+    }
+    timer = clock.schedule(farewellMs, () => socket.destroy());
+    if (verdict) options.onDead(verdict.silentMs);
   };
   const ping = (): void => {
     options.onPing?.();
