@@ -3,6 +3,7 @@ import type { ClusterName, ReplicaName, ServiceKey } from '../model/names.ts';
 import type { GatewayRecord, ServicePort } from '../model/record.ts';
 import type { ClusterRoute, GatewayTarget, RoutePort, RouteTable, ServiceRoute } from '../model/route.ts';
 import type { ClusterView, ServiceView } from '../model/view.ts';
+import { SharedValues } from '../runtime/shared-values.ts';
 import { SortedMap } from '../runtime/sorted-map.ts';
 import { affectedClusters, affectedServices } from './affected.ts';
 import type { CompileInput } from './compile-input.ts';
@@ -50,6 +51,10 @@ export function compile(input: CompileInput, previous?: RouteTable): RouteTable 
 
 const noServices: SortedMap<ServiceKey, ServiceRoute> = SortedMap.from<ServiceKey, ServiceRoute>([]);
 const noClusters: SortedMap<ClusterName, ClusterRoute> = SortedMap.from<ClusterName, ClusterRoute>([]);
+
+const noEndpoints: ServiceRoute['endpoints'] = [];
+/** Only a memory: most services of one cluster have the very same targets. */
+const shared = new SharedValues(4096);
 
 function* map<K, V>(keys: Iterable<K>, valueOf: (key: K) => V): Generator<readonly [K, V]> {
   for (const key of keys) yield [key, valueOf(key)];
@@ -110,11 +115,11 @@ function compileService(key: ServiceKey, input: CompileInput, plans: Plans): Ser
     exported,
     allow,
     ...(access && { access }),
-    targets: candidates.filter(({ seat }) => seat.kind === 'in').map(({ target }) => target),
+    targets: shared.of(candidates.filter(({ seat }) => seat.kind === 'in').map(({ target }) => target)),
     failover,
     ...traffic,
     // Where placement does not let this cluster serve, it does not serve others either.
-    endpoints: own?.exported && seats.get(view.self)?.kind !== 'out' ? own.endpoints : [],
+    endpoints: own?.exported && seats.get(view.self)?.kind !== 'out' ? own.endpoints : noEndpoints,
   };
 }
 
