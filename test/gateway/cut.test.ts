@@ -55,12 +55,10 @@ describe('two gateways whose connections', () => {
   it(`break at any byte (${cuts.length} of them): nothing wrong arrives, nothing stays, all is well afterwards`, async (t) => {
     const leak = failOnLeak(t, 20_000);
     const proxy = await startCuttingProxy(east.gateway.hbonePort, cuts, 3000);
-    const route = 
-      clusterRoute(
-        Array.from({ length: links }, () => east),
-        proxy.port,
-      ),
-    ];
+    const route = clusterRoute(
+      Array.from({ length: links }, () => east),
+      proxy.port,
+    );
     const imported = serviceRoute({ self: 'west', importPort, remote: ['east'], exported: false });
     let served = 0;
     let cut = 0;
