@@ -68,7 +68,12 @@ export class H2Upstream implements Channel, H2TryOwner {
 
   /** Streams beyond the peer's limit would be queued without a word, so they are counted here. */
   get hasRoom(): boolean {
-    return !this.#leaving && this.#active < this.#limit && this.dialled.usable && !this.#http2.closed;
+    return !this.#leaving && this.#active < this.#limit && this.dialled.usable && this.#open;
+  }
+
+  /** A session that breaks tells its streams first, and itself is not closed yet. */
+  get #open(): boolean {
+    return !this.#http2.closed && !this.#http2.destroyed;
   }
 
   /** Monotonic ms since which nothing runs; undefined: something does. */
@@ -137,7 +142,7 @@ export class H2Upstream implements Channel, H2TryOwner {
   }
 
   #closeWhenDone(): void {
-    if (this.#active === 0 && !this.#http2.closed) this.#http2.close();
+    if (this.#active === 0 && this.#open) this.#http2.close();
   }
 }
 
@@ -164,6 +169,8 @@ export function openH2(
     failure ??= error;
   });
   http2.once('connect', () => http2.setLocalWindowSize(limits.sessionWindowBytes));
+  // The connection may be half open, HTTP/2 may not. And a reset that is met while writing shows as no more than this.
+  end.once('end', () => http2.destroy(new IsthmusError('unavailable', 'The server closed the connection')));
   const settle = (result: ClientHttp2Session | IsthmusError | undefined): void => {
     timer.cancel();
     http2.off('remoteSettings', ready).off('close', closed);

@@ -65,7 +65,7 @@ export async function startEcho(handlers: EchoHandlers, port = 0): Promise<EchoS
   return {
     port: bound,
     kill: () => server.forceShutdown(),
-    drain: () => new Promise((resolve) => void server.tryShutdown(() => resolve())),
+    drain: () => new Promise((resolve) => server.tryShutdown(() => resolve())),
   };
 }
 
