@@ -58,7 +58,7 @@ async function startGateway(
       alpn: ['h2'],
       clientCertificate: 'required',
       check: (chain) => verifiedPeer(gateway.verifier, chain),
-      timeoutMs: 3000,
+      timeoutMs: 20_000,
     }).then(
       ({ socket }) => socket.on('error', () => undefined).end('in'),
       () => raw.destroy(),
@@ -160,7 +160,7 @@ test('a listener that presents something else than it should acknowledges nothin
 async function dialAllTheTime(
   a: Site,
   b: Site,
-  until: () => boolean,
+  until: (failures: number) => boolean,
 ): Promise<{ readonly total: number; readonly failures: readonly string[] }> {
   let total = 0;
   const failures: string[] = [];
@@ -175,7 +175,7 @@ async function dialAllTheTime(
         context: secureContextOf(material),
         alpn: ['h2'],
         check: (chain) => verifiedPeer(from.verifier, chain),
-        timeoutMs: 3000,
+        timeoutMs: 20_000,
       });
       const heard = await new Promise<string>((resolve) => {
         let text = '';
@@ -190,7 +190,7 @@ async function dialAllTheTime(
     }
   };
   const loop = async (from: GatewayIdentity, port: number): Promise<void> => {
-    while (!until()) await once(from, port);
+    while (!until(failures.length)) await once(from, port);
   };
   await Promise.all([loop(a.gateway, b.port), loop(b.gateway, a.port)]);
   return { total, failures };
@@ -213,13 +213,17 @@ test('leaves and intermediates renewed under load: no handshake fails, because s
   sites.west = inWest;
   const intermediates = new Set<string>();
   const leaves = new Set<string>();
-  const end = clock.monotonic() + 5000;
+  const started = performance.now();
+  let handshakes = 0;
   const watch = (): boolean => {
     clock.offsetMs += 2;
+    handshakes += 1;
     const [leaf = '', issuer = ''] = keyIdsOf(inEast.gateway.svid.current?.chain);
     leaves.add(leaf);
     intermediates.add(issuer);
-    return clock.monotonic() > end;
+    const forMs = performance.now() - started;
+    const enough = intermediates.size >= 3 && leaves.size >= 5 && handshakes >= 100;
+    return (enough && forMs > 5000) || forMs > 60_000;
   };
   const { total, failures } = await dialAllTheTime(inEast, inWest, watch);
   assert.deepEqual([...new Set(failures)], []);
@@ -230,10 +234,11 @@ test('leaves and intermediates renewed under load: no handshake fails, because s
 
 test('without waiting for acknowledgements handshakes would fail: the test above can', async (t) => {
   const { clock, inEast, inWest } = await start(t, { ...restless, lagMs: 900 });
-  const end = clock.monotonic() + 3000;
-  const { failures } = await dialAllTheTime(inEast, inWest, () => {
+  // As long as it takes on a machine that is busy with other things.
+  const end = performance.now() + 60_000;
+  const { failures } = await dialAllTheTime(inEast, inWest, (failed) => {
     clock.offsetMs += 2;
-    return clock.monotonic() > end;
+    return failed > 0 || performance.now() > end;
   });
   assert.ok(failures.length > 0, 'some must be refused by a gateway that does not know the key yet');
 });
