@@ -43,3 +43,10 @@ export function startsWithName(bytes: Buffer, start: number, name: string): bool
   }
   return true;
 }
+
+/** Whether `text` stands at `start`. */
+export function hasAt(bytes: Buffer, start: number, text: string): boolean {
+  for (let index = 0; index < text.length; index += 1)
+    if (bytes[start + index] !== text.charCodeAt(index)) return false;
+  return true;
+}

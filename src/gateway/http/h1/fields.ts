@@ -115,6 +115,12 @@ export class FieldLines {
     return this.#bytes.toString('latin1', start, end);
   }
 
+  /** Whether there is a tab in the line: to some readers it is no blank. */
+  hasTab(index: number): boolean {
+    const found = this.#bytes.indexOf(htab, this.start(index));
+    return found >= 0 && found < this.end(index);
+  }
+
   /**
    * Reads all lines from `start` up to the empty line, which ends at `end`. The bytes must stay as they are while this
    * is used.

@@ -31,9 +31,11 @@ export function framingOf(fields: FieldLines, minor: number): Framing | FramingF
     const kind = fields.kind(index);
     if (kind === FieldKind.contentLength) {
       if (length !== undefined) return fault('There must be one content-length');
+      if (fields.hasTab(index)) return fault('The content-length must be one number');
       length = fields.value(index);
     } else if (kind === FieldKind.transferEncoding) {
       if (coding !== undefined) return fault('There must be one transfer-encoding');
+      if (fields.hasTab(index)) return fault('The transfer-encoding cannot be understood');
       coding = fields.value(index);
     }
   }

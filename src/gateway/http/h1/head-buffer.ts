@@ -13,11 +13,14 @@ export class HeadBuffer {
   start: number = 0;
   end: number = 0;
   readonly #max: number;
+  readonly #skips: boolean;
   #kept: Buffer | undefined;
   #length = 0;
 
-  constructor(max: number) {
+  /** `skips`: empty lines before the head are passed over, as RFC 9112 §2.2 asks of servers. */
+  constructor(max: number, { skips }: { readonly skips: boolean }) {
     this.#max = max;
+    this.#skips = skips;
   }
 
   /** Bytes of an unfinished head. */
@@ -36,11 +39,13 @@ export class HeadBuffer {
    */
   push(chunk: Buffer, at: number): number {
     if (this.#length > 0) return this.#append(chunk, at);
-    const found = chunk.indexOf(end, at);
-    if (found < 0) return this.#append(chunk, at);
-    if (found + end.length - at > this.#max) return -2;
+    const start = this.#skips ? afterEmptyLines(chunk, at) : at;
+    if (start === chunk.length) return -1;
+    const found = chunk.indexOf(end, start);
+    if (found < 0) return this.#append(chunk, start);
+    if (found + end.length - start > this.#max) return -2;
     this.bytes = chunk;
-    this.start = at;
+    this.start = start;
     this.end = found + end.length;
     return this.end;
   }
@@ -58,6 +63,11 @@ export class HeadBuffer {
     const kept = this.#room(before + added);
     chunk.copy(kept, before, at, at + added);
     this.#length = before + added;
+    if (before === 1 && this.#skips && kept[0] === cr && kept[1] === lf) {
+      // The empty line that is passed over came in two pieces.
+      this.clear();
+      return this.push(chunk, at + 1);
+    }
     const found = kept.subarray(0, this.#length).indexOf(end, Math.max(0, before - (end.length - 1)));
     if (found < 0) return this.#length >= this.#max ? -2 : -1;
     this.bytes = kept;
@@ -84,9 +94,9 @@ export function hasBareLineFeed(bytes: Buffer): boolean {
   return false;
 }
 
-/** RFC 9112 §2.2: where a request begins, empty lines before it left out. */
-export function afterEmptyLines(bytes: Buffer): number {
-  let at = 0;
+/** Where something begins. */
+function afterEmptyLines(bytes: Buffer, start: number): number {
+  let at = start;
   while (bytes[at] === cr && bytes[at + 1] === lf) at += 2;
   return at;
 }

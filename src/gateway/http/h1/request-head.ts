@@ -7,7 +7,7 @@ import {
   targetTooLong,
   versionUnknown,
 } from '../reply.ts';
-import { cr, isTargetByte, isTokenByte, lf, space } from './bytes.ts';
+import { cr, hasAt, isTargetByte, isTokenByte, lf, space } from './bytes.ts';
 import { type ConnectionOptions, connectionOptions, noOptions } from './connection-options.ts';
 import { FieldKind, FieldLines, tooMany } from './fields.ts';
 import { type Framing, framingOf, noBody } from './framing.ts';
@@ -19,7 +19,7 @@ export interface RequestLimits {
 
 const maxMethod = 32;
 /** `HTTP/1.`, then the minor version. */
-const version = Buffer.from('HTTP/1.', 'latin1');
+const version = 'HTTP/1.';
 /** RFC 3986 §3.2.2 and §3.2.3: a name, an IPv4 or a bracketed IPv6 address, with or without a port. */
 const authorityForm = /^(?:[A-Za-z0-9\-._~%!$&'()*+,;=]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?$/;
 
@@ -111,7 +111,7 @@ export class RequestHead {
     const minor = bytes[versionStart + version.length];
     const lineEnd = versionStart + version.length + 1;
     const wellFormed = bytes[lineEnd] === cr && bytes[lineEnd + 1] === lf;
-    if (bytes.compare(version, 0, version.length, versionStart, versionStart + version.length) !== 0 || !wellFormed) {
+    if (!hasAt(bytes, versionStart, version) || !wellFormed) {
       return /^HTTP\/\d\.\d\r\n$/.test(bytes.toString('latin1', versionStart, versionStart + 10))
         ? versionUnknown
         : malformed('The request line must end with the version');

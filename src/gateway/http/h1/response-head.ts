@@ -1,10 +1,10 @@
-import { cr, isFieldByte, lf, space } from './bytes.ts';
+import { cr, hasAt, isFieldByte, lf, space } from './bytes.ts';
 import { type ConnectionOptions, connectionOptions, noOptions } from './connection-options.ts';
 import { FieldKind, FieldLines } from './fields.ts';
 import { type Framing, framingOf, noBody } from './framing.ts';
 
 /** `HTTP/1.x` and a blank, then three digits. */
-const version = Buffer.from('HTTP/1.', 'latin1');
+const version = 'HTTP/1.';
 const digitsAt = 9;
 const untilClose: Framing = { kind: 'close' };
 
@@ -52,7 +52,7 @@ export class ResponseHead {
   #statusLine(): string | undefined {
     const { bytes, start } = this;
     const minor = bytes[start + version.length];
-    if (bytes.compare(version, 0, version.length, start, start + version.length) !== 0) return 'not HTTP/1';
+    if (!hasAt(bytes, start, version)) return 'not HTTP/1';
     if ((minor !== 0x30 && minor !== 0x31) || bytes[start + digitsAt - 1] !== space) return 'not HTTP/1.0 or 1.1';
     const status = number(bytes, start + digitsAt);
     if (!(status >= 100 && status <= 599)) return 'no status from 100 to 599';

@@ -6,7 +6,7 @@ import { Exchange } from '../../http/exchange.ts';
 import { isTokenByte } from '../../http/h1/bytes.ts';
 import { FieldKind } from '../../http/h1/fields.ts';
 import { forwardedRequest } from '../../http/h1/forward-request.ts';
-import { afterEmptyLines, hasBareLineFeed, HeadBuffer } from '../../http/h1/head-buffer.ts';
+import { hasBareLineFeed, HeadBuffer } from '../../http/h1/head-buffer.ts';
 import { RequestHead } from '../../http/h1/request-head.ts';
 import { replyText } from '../../http/h1/reply-text.ts';
 import { sourceOf } from '../../http/hash-source.ts';
@@ -89,7 +89,7 @@ export class H1Client implements Held, RequestOwner {
     this.#out = client.end;
     this.#opened = client.opened;
     this.#options = options;
-    this.#buffer = new HeadBuffer(limits.httpHeadBytes);
+    this.#buffer = new HeadBuffer(limits.httpHeadBytes, { skips: true });
     this.#head = new RequestHead({ targetBytes: limits.httpTargetBytes, fields: limits.httpFields });
     this.#deadline = new Deadline(clock, () => this.#due());
     this.#quietSince = clock.monotonic();
@@ -294,13 +294,10 @@ export class H1Client implements Held, RequestOwner {
     const fresh = this.#buffer.pending === 0;
     if (fresh) this.#headSince = now;
     this.#quietSince = now;
-    // RFC 9112 §2.2: an empty line before a request is forgiven.
-    const at = fresh ? afterEmptyLines(chunk) : 0;
-    if (at === chunk.length) return;
-    const next = this.#buffer.push(chunk, at);
+    const next = this.#buffer.push(chunk, 0);
     if (next === -2) {
       const { partial } = this.#buffer;
-      const line = partial.length > 0 ? partial.indexOf(lineEnd) : chunk.indexOf(lineEnd, at) - at;
+      const line = partial.length > 0 ? partial.indexOf(lineEnd) : chunk.indexOf(lineEnd);
       const long = line < 0 || line > limits.httpTargetBytes + lineRoom;
       return this.#refuse(long ? targetTooLong : headTooLarge('The head of the request is too large'));
     }
@@ -314,6 +311,7 @@ export class H1Client implements Held, RequestOwner {
   /** Refuses at once what no later byte can mend. */
   #incomplete(targetBytes: number, until: number): void {
     const { partial } = this.#buffer;
+    if (partial.length === 0) return;
     if (!isTokenByte(partial[0]) && partial[0] !== 0x0d) return this.#refuse(malformed('This is no HTTP request'));
     if (hasBareLineFeed(partial)) return this.#refuse(malformed('Every line must end with CR and LF'));
     if (partial.length > targetBytes + lineRoom && !partial.includes(lineEnd)) return this.#refuse(targetTooLong);

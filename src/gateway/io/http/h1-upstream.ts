@@ -66,7 +66,7 @@ export class H1Upstream implements Idle {
     this.#out = dialled.end;
     this.#limits = limits;
     this.#onGone = onGone;
-    this.#buffer = new HeadBuffer(limits.httpHeadBytes);
+    this.#buffer = new HeadBuffer(limits.httpHeadBytes, { skips: false });
     this.#head = new ResponseHead({ fields: limits.httpFields });
     this.#end
       .on('data', (chunk: Buffer) => this.#read(chunk))

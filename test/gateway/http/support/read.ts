@@ -1,6 +1,6 @@
 import { bodyOf } from '../../../../src/gateway/http/h1/body.ts';
 import { forwardedRequest } from '../../../../src/gateway/http/h1/forward-request.ts';
-import { afterEmptyLines, HeadBuffer } from '../../../../src/gateway/http/h1/head-buffer.ts';
+import { HeadBuffer } from '../../../../src/gateway/http/h1/head-buffer.ts';
 import { RequestHead } from '../../../../src/gateway/http/h1/request-head.ts';
 import { ResponseHead } from '../../../../src/gateway/http/h1/response-head.ts';
 import type { Read } from './llhttp.ts';
@@ -22,7 +22,7 @@ const limits = { headBytes: 4096, fields: 40 };
 /** What the gateway's own readers make of bytes that come in these pieces. */
 export function readByUs(pieces: readonly Buffer[], kind: 'request' | 'response'): OwnVerdict {
   const messages: OwnRead[] = [];
-  let buffer = new HeadBuffer(limits.headBytes);
+  let buffer = new HeadBuffer(limits.headBytes, { skips: kind === 'request' });
   let rest: Buffer = Buffer.concat(pieces.slice(0, 1));
   let next = 1;
   const more = (): boolean => {
@@ -35,12 +35,7 @@ export function readByUs(pieces: readonly Buffer[], kind: 'request' | 'response'
   for (;;) {
     const request = new RequestHead({ targetBytes: 1024, fields: limits.fields });
     const response = new ResponseHead(limits);
-    let at = kind === 'request' && buffer.pending === 0 ? afterEmptyLines(rest) : 0;
-    if (at === rest.length) {
-      if (!more()) return { messages, fault: undefined };
-      continue;
-    }
-    const behind = buffer.push(rest, at);
+    const behind = buffer.push(rest, 0);
     if (behind === -2) return { messages, fault: 'too large' };
     if (behind === -1) {
       if (!more()) return { messages, fault: undefined };
@@ -66,7 +61,7 @@ export function readByUs(pieces: readonly Buffer[], kind: 'request' | 'response'
       ),
     ];
     const body = bodyOf(head.framing, limits);
-    at = behind;
+    let at = behind;
     for (;;) {
       const to = body.take(rest, at);
       if (typeof to === 'string') return { messages, fault: to };
@@ -87,6 +82,6 @@ export function readByUs(pieces: readonly Buffer[], kind: 'request' | 'response'
     // Nothing behind it is looked at.
     if (!body.done || !head.keepsAlive || request.upgrade !== undefined) return { messages, fault: undefined };
     rest = rest.subarray(at);
-    buffer = new HeadBuffer(limits.headBytes);
+    buffer = new HeadBuffer(limits.headBytes, { skips: kind === 'request' });
   }
 }
