@@ -2,6 +2,7 @@ import { runCli } from './cli/io/program.ts';
 import { catchSignals, onHangup } from './cli/io/signals.ts';
 import { packageVersion } from './cli/io/version.ts';
 import type { World } from './cli/world.ts';
+import { keepHeapTight } from './runtime/io/heap.ts';
 
 /**
  * Where the command line meets the rest. Everything is loaded on first use: `--help` needs none of it, and no verb
@@ -27,6 +28,8 @@ const world: World = {
         return (await import('./roles/authority.ts')).runAuthority(config, io);
       }
       case 'agent': {
+        // Before what is loaded makes the heap large.
+        keepHeapTight();
         const config = await loadConfig('agent', file);
         return (await import('./roles/agent.ts')).runAgent(config, io);
       }
