@@ -43,25 +43,25 @@ function csrOf(key: { publicKey: KeyObject; privateKey: KeyObject }, algorithm: 
   return der.encodeDer(der.sequence(...parts));
 }
 
-test('the gate: a good request is admitted for the id that we computed, with nothing else of it', () => {
-  const admitted = gateOf().admit(request(good, { lifeMs: 120_000 }));
+test('the gate: a good request is admitted for the id that we computed, with nothing else of it', async () => {
+  const admitted = await gateOf().admit(request(good, { lifeMs: 120_000 }));
   assert.deepEqual(Object.keys(admitted).sort(), ['id', 'keyId', 'lifeMs', 'spki']);
   assert.equal(admitted.id, id);
   assert.equal(admitted.lifeMs, 120_000);
 });
 
-test('the gate: mutated DER never throws anything but a refusal, and never issues', () => {
+test('the gate: mutated DER never throws anything but a refusal, and never issues', async () => {
   const gate = gateOf({ keyTypes: ['p256'] });
   const mutation = fc.record({ at: fc.nat(good.length - 1), flip: fc.integer({ min: 1, max: 255 }) });
   const cut = fc.nat(good.length - 1);
-  fc.assert(
-    fc.property(fc.array(mutation, { minLength: 1, maxLength: 4 }), fc.option(cut), (mutations, end) => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(mutation, { minLength: 1, maxLength: 4 }), fc.option(cut), async (mutations, end) => {
       const bytes = Buffer.from(good);
       for (const { at, flip } of mutations) bytes.writeUInt8(bytes.readUInt8(at) ^ flip, at);
       const mutated = end === null ? bytes : bytes.subarray(0, end);
       if (mutated.equals(good)) return;
-      assert.throws(
-        () => gate.admit(request(mutated)),
+      await assert.rejects(
+        gate.admit(request(mutated)),
         (thrown) => thrown instanceof IsthmusError && thrown.code === 'invalid',
       );
     }),
@@ -69,78 +69,78 @@ test('the gate: mutated DER never throws anything but a refusal, and never issue
   );
 });
 
-test('the gate: arbitrary bytes are refused', () => {
+test('the gate: arbitrary bytes are refused', async () => {
   const gate = gateOf();
-  fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 600 }), (bytes) => {
-      assert.throws(() => gate.admit(request(bytes)), { code: 'invalid' });
+  await fc.assert(
+    fc.asyncProperty(fc.uint8Array({ maxLength: 600 }), async (bytes) => {
+      await assert.rejects(gate.admit(request(bytes)), { code: 'invalid' });
     }),
     { numRuns: 1000 },
   );
 });
 
-test('the gate: too large is refused before anything is counted or read', () => {
+test('the gate: too large is refused before anything is counted or read', async () => {
   const one = { perSecond: 0.001, burst: 1 };
   const gate = gateOf({}, { ...wide, identity: one });
-  assert.throws(() => gate.admit(request(Buffer.alloc(16_385))), /16385 bytes are over the limit of 16384/);
-  gate.admit(request(good));
+  await assert.rejects(gate.admit(request(Buffer.alloc(16_385))), /16385 bytes are over the limit of 16384/);
+  await gate.admit(request(good));
 });
 
-test('the gate: the rate comes before the cost of reading', () => {
+test('the gate: the rate comes before the cost of reading', async () => {
   const gate = gateOf({}, { ...wide, identity: { perSecond: 0.001, burst: 1 } });
-  assert.throws(() => gate.admit(request(Buffer.alloc(10))), { code: 'invalid' });
-  assert.throws(() => gate.admit(request(Buffer.alloc(10))), { code: 'exhausted' });
+  await assert.rejects(gate.admit(request(Buffer.alloc(10))), { code: 'invalid' });
+  await assert.rejects(gate.admit(request(Buffer.alloc(10))), { code: 'exhausted' });
 });
 
-test('the gate: renewals go before joins', () => {
+test('the gate: renewals go before joins', async () => {
   const limits = { ...wide, global: { perSecond: 1, burst: 4 }, renewalReserve: 0.5 };
   const gate = gateOf({}, limits);
-  const join = (now: number): unknown => gate.admit(request(good, { now }));
-  const renew = (now: number): unknown => gate.admit(request(good, { now, kind: 'renewal' }));
-  join(0);
-  join(0);
-  assert.throws(() => join(0), /try again in 1000 ms/);
-  renew(0);
-  renew(0);
-  assert.throws(() => renew(0), { code: 'exhausted', retryAfterMs: 1000 });
-  renew(1000);
-  assert.throws(() => join(1000), { code: 'exhausted' });
-  join(5000);
+  const join = (now: number): Promise<unknown> => gate.admit(request(good, { now }));
+  const renew = (now: number): Promise<unknown> => gate.admit(request(good, { now, kind: 'renewal' }));
+  await join(0);
+  await join(0);
+  await assert.rejects(join(0), /try again in 1000 ms/);
+  await renew(0);
+  await renew(0);
+  await assert.rejects(renew(0), { code: 'exhausted', retryAfterMs: 1000 });
+  await renew(1000);
+  await assert.rejects(join(1000), { code: 'exhausted' });
+  await join(5000);
 });
 
-test('the gate: keys of other types and sizes are refused, naming what would be right', () => {
+test('the gate: keys of other types and sizes are refused, naming what would be right', async () => {
   const gate = gateOf();
   const p521 = generateKeyPairSync('ec', { namedCurve: 'P-521' });
   const ed25519 = generateKeyPairSync('ed25519');
   const small = generateKeyPairSync('rsa', { modulusLength: 1024 });
   const exponent = generateKeyPairSync('rsa', { modulusLength: 2048, publicExponent: 3 });
   const right = /P-256, P-384 or RSA 2048 to 4096 with e=65537/;
-  assert.throws(() => gate.admit(request(csrOf(p521, oids.ecdsaSha256))), right);
-  assert.throws(() => gate.admit(request(csrOf(small, oids.rsaSha256))), right);
-  assert.throws(() => gate.admit(request(csrOf(exponent, oids.rsaSha256))), right);
+  await assert.rejects(gate.admit(request(csrOf(p521, oids.ecdsaSha256))), right);
+  await assert.rejects(gate.admit(request(csrOf(small, oids.rsaSha256))), right);
+  await assert.rejects(gate.admit(request(csrOf(exponent, oids.rsaSha256))), right);
   const info = encodeCsrInfo(ed25519.publicKey.export({ format: 'der', type: 'spki' }));
   const parts = [
     der.decodeOwnDer(info),
     der.sequence(der.oid('1.3.101.112')),
     der.bitString(sign(null, info, ed25519.privateKey)),
   ];
-  assert.throws(() => gate.admit(request(der.encodeDer(der.sequence(...parts)))), right);
+  await assert.rejects(gate.admit(request(der.encodeDer(der.sequence(...parts)))), right);
   const rsa = csrOf(generateKeyPairSync('rsa', { modulusLength: 2048 }), oids.rsaSha256);
-  gate.admit(request(rsa));
-  gate.admit(request(csrOf(generateKeyPairSync('ec', { namedCurve: 'P-384' }), oids.ecdsaSha256)));
-  assert.throws(() => gateOf({ keyTypes: ['p256'] }).admit(request(rsa)), /must be p256: it is rsa/);
+  await gate.admit(request(rsa));
+  await gate.admit(request(csrOf(generateKeyPairSync('ec', { namedCurve: 'P-384' }), oids.ecdsaSha256)));
+  await assert.rejects(gateOf({ keyTypes: ['p256'] }).admit(request(rsa)), /must be p256: it is rsa/);
 });
 
-test('the gate: without proof of possession of the key nothing is admitted', () => {
+test('the gate: without proof of possession of the key nothing is admitted', async () => {
   const [mine, other] = [
     generateKeyPairSync('ec', { namedCurve: 'P-256' }),
     generateKeyPairSync('ec', { namedCurve: 'P-256' }),
   ];
   const stolen = csrOf({ publicKey: other.publicKey, privateKey: mine.privateKey }, oids.ecdsaSha256);
-  assert.throws(() => gateOf().admit(request(stolen)), /does not prove possession/);
+  await assert.rejects(gateOf().admit(request(stolen)), /does not prove possession/);
 });
 
-test('the gate: the id is computed after the proof, key reuse is judged with it', () => {
+test('the gate: the id is computed after the proof, key reuse is judged with it', async () => {
   const order: string[] = [];
   const idOf = (): SpiffeId => {
     order.push('id');
@@ -151,11 +151,11 @@ test('the gate: the id is computed after the proof, key reuse is judged with it'
     return order.length > 2 ? `key ${keyId} is taken` : undefined;
   };
   const gate = gateOf({ keyProblem });
-  assert.throws(() => gate.admit(request(Buffer.from('junk'), { idOf })));
+  await assert.rejects(gate.admit(request(Buffer.from('junk'), { idOf })));
   assert.deepEqual(order, [], 'nothing is computed for junk');
-  gate.admit(request(good, { idOf }));
+  await gate.admit(request(good, { idOf }));
   assert.deepEqual(order, ['id', `key for ${id}`]);
-  assert.throws(() => gate.admit(request(good, { idOf })), { code: 'denied' });
+  await assert.rejects(gate.admit(request(good, { idOf })), { code: 'denied' });
 });
 
 test('clampLife: within bounds; nothing sensible asked for is the longest', () => {

@@ -80,7 +80,7 @@ suite('vectors', () => {
   test('each is answered by our verifier as it says, by the rule it says', () => {
     for (const { spec, chain, anchors } of vectors) {
       const trust = trustOf({ trustDomain: parseTrustDomain(spec.trustDomain), sequence: 0, anchors });
-      const path = verifyPath(chain, trust, spec.binding);
+      const path = verifyPath(chain, trust, { binding: spec.binding });
       const refused = path.ok ? checkTime(path, now) : path;
       const rule = spec.rule.startsWith('ID-') ? 'XV-3' : spec.rule;
       const expected = spec.expected === 'accept' ? 'accept' : `reject by ${rule}`;

@@ -5,7 +5,7 @@ import { issue, issuerOf } from '../../src/trust/io/issuer.ts';
 import { createPeerVerifier } from '../../src/trust/verify/peer-verifier.ts';
 import { parseSpiffeId } from '../../src/model/identity.ts';
 import { Watchable } from '../../src/runtime/watchable.ts';
-import { initialTrust } from '../../src/trust/verify/trust-state.ts';
+import { initialTrust, trustStateOf } from '../../src/trust/verify/trust-state.ts';
 import {
   domainOf,
   federationDomain,
@@ -83,6 +83,19 @@ test('a verifier forgets what it knew when the trust changes', () => {
   assert.equal(verifier.verify(chain).ok, false);
   source.set(undefined);
   assert.equal(verifier.verify(chain).ok, false);
+});
+
+test('signatures that were checked before count for nothing under other anchors', () => {
+  const { ofA, trust, root } = newFederation();
+  const chain = leaf(ofA, { id: gatewayOfA }).chain;
+  const source = new Watchable<TrustState | undefined>(trust);
+  const verifier = createPeerVerifier(source, { now: () => now });
+  assert.equal(verifier.verify(chain).ok, true);
+  source.set(trustStateOf(trust.roster, [newRoot().certificate]));
+  const verdict = verifier.verify(chain);
+  assert.equal(verdict.ok ? 'ok' : verdict.reason, 'untrusted-issuer');
+  source.set(trustStateOf(trust.roster, [newRoot().certificate, root.certificate]));
+  assert.equal(verifier.verify(chain).ok, true);
 });
 
 test('time is looked at each time', () => {

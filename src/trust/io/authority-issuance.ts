@@ -132,7 +132,7 @@ export class AuthorityIssuance {
       const attestation = await this.#attest(csr, from, { secret });
       const cluster = parseClusterName(named.cluster);
       const replica = parseReplicaName(named.replica);
-      const admitted = this.#admit(csr, attestation);
+      const admitted = await this.#admit(csr, attestation);
       const token = this.#book.token(tokenHash(secret));
       if (!token || token.cluster !== cluster) {
         throw new IsthmusError('denied', `The join token is for cluster ${token?.cluster ?? '(none)'}, not ${cluster}`);
@@ -174,7 +174,7 @@ export class AuthorityIssuance {
   renew({ id, cluster, csr, from }: RenewCommand): Promise<IssueAnswer> {
     return this.#options.refusals.answer({ kind: 'member', who: id, subject: cluster ?? id }, async () => {
       const attestation = await this.#attest(csr, from, { peer: id });
-      const admitted = this.#admit(csr, attestation);
+      const admitted = await this.#admit(csr, attestation);
       const replica = roleOf(id)?.replica;
       if (cluster === undefined || replica === undefined) throw new IsthmusError('denied', `${id} is of no cluster`);
       requireActive(cluster, this.#book.member(cluster));
@@ -282,7 +282,7 @@ export class AuthorityIssuance {
   }
 
   /** An intermediate is named for the trust domain of whoever asks for it. */
-  #admit(csr: Uint8Array, { id, kind }: Attestation): Admitted {
+  #admit(csr: Uint8Array, { id, kind }: Attestation): Promise<Admitted> {
     const idOf = (): SpiffeId => domainId(trustDomainOf(id));
     return this.#gate.admit({ csr, identity: id, kind, idOf, now: this.#options.clock.monotonic() });
   }

@@ -18,7 +18,7 @@ import { AuthorityWriter } from './authority-writer.ts';
  * Rosters follow each other no faster, in ms: with thousands of members one costs tens of milliseconds. Whoever waits
  * for one gets it sooner than renewals, whose keys are not used before everybody knows them.
  */
-const publishSpacingMs = { published: 100, later: 300 } as const;
+const publishSpacingMs = { published: 100, later: 1000 } as const;
 /** How often it is looked whether time alone has changed the roster, and whether a lost disk is back. */
 const upkeepMs = 2000;
 /** Records of the journal that are read at once. */

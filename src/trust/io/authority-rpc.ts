@@ -56,13 +56,15 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
     if (!current) throw new IsthmusError('unavailable', 'The authority has nothing to seal its roster with yet');
     return documentOf(current);
   };
-  const responseOf = (issued: IssueAnswer, hub?: MemberHub): IntermediateResponse => {
+  const responseOf = (issued: IssueAnswer, more: Partial<IntermediateResponse> = {}): IntermediateResponse => {
     return {
       chain: 'pending' in issued ? [] : [Buffer.from(issued.certificate), Buffer.from(anchor)],
-      roster: rosterNow(),
+      // Whoever renews has a stream of rosters, each of which can be megabytes.
+      roster: null,
       federationDomain,
       pending: 'pending' in issued,
-      hub: hub ? { username: '', password: '', ...hub } : null,
+      hub: null,
+      ...more,
     };
   };
   const handlers = {
@@ -72,12 +74,12 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
       const issued = await issuance.join({ ...call.request, from });
       if ('pending' in issued) {
         log.debug({ cluster, replica, from }, 'waits for the signature of the root');
-        return responseOf(issued);
+        return responseOf(issued, { roster: rosterNow() });
       }
       // Both names were judged with the join.
       const hub = await hubFor(parseClusterName(cluster), parseReplicaName(replica));
       log.info({ cluster, replica, from }, 'joined');
-      return responseOf(issued, hub);
+      return responseOf(issued, { roster: rosterNow(), hub: hub ? { username: '', password: '', ...hub } : null });
     }),
     RenewIntermediate: answer<RenewIntermediateRequest, IntermediateResponse>(
       'RenewIntermediate',

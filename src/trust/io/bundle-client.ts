@@ -155,7 +155,7 @@ function spiffeCheck(
 ): (host: string, chain: readonly Uint8Array[]) => IsthmusError | undefined {
   const trust = trustOf({ trustDomain: trustDomainOf(endpointId), sequence: 0, anchors });
   return (host, chain) => {
-    const path = verifyPath(chain, trust, 'spiffe');
+    const path = verifyPath(chain, trust, { binding: 'spiffe' });
     const refusal = path.ok ? checkTime(path, now()) : path;
     const wrong = path.ok && path.id !== endpointId ? `it is ${path.id}` : undefined;
     const why = refusal ? `${refusal.reason}: ${refusal.detail}` : wrong;

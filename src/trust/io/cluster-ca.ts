@@ -179,7 +179,6 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
     keys,
     link,
     replica,
-    acceptRoster,
     onAuthorityTime: (at) => rosters.authorityClock.note(at, clock.now(), true),
     clock,
     log,

@@ -110,7 +110,7 @@ export class ClusterIssuance {
   async #issue(gate: CsrGate, request: Omit<GateRequest, 'now'>, who: string): Promise<IssuedLeaf> {
     const { clock, keys } = this.#options;
     try {
-      const { id, spki, lifeMs } = gate.admit({ ...request, now: clock.monotonic() });
+      const { id, spki, lifeMs } = await gate.admit({ ...request, now: clock.monotonic() });
       return await keys.issueLeaf({ profile: 'leaf', id, spki, lifeMs, who });
     } catch (thrown) {
       await this.#deny(request.identity, who, IsthmusError.from(thrown));

@@ -5,7 +5,6 @@ import type { Log } from '../../model/ports/log.ts';
 import { Backoff } from '../../runtime/backoff.ts';
 import { sleep } from '../../runtime/sleep.ts';
 import { pauseUntil } from '../renewal.ts';
-import type { RosterOffer } from '../roster-holder.ts';
 import type { AuthorityLink } from './authority-link.ts';
 import type { ClusterKeys } from './cluster-keys.ts';
 
@@ -13,7 +12,6 @@ export interface UpkeepOptions {
   readonly keys: ClusterKeys;
   readonly link: AuthorityLink;
   readonly replica: ReplicaName;
-  readonly acceptRoster: (sealed: Uint8Array, chain: Uint8Array) => RosterOffer;
   /** A certificate came back that was signed at about this wall clock of the authority, in ms. */
   readonly onAuthorityTime: (at: number) => void;
   readonly clock: Clock;
@@ -27,7 +25,7 @@ export interface Upkeep {
 }
 
 /** Activates and renews what is due, for ever. */
-export function startUpkeep({ keys, link, replica, acceptRoster, onAuthorityTime, clock, log }: UpkeepOptions): Upkeep {
+export function startUpkeep({ keys, link, replica, onAuthorityTime, clock, log }: UpkeepOptions): Upkeep {
   const stop = new AbortController();
   let problem: string | undefined;
   const renew = async (): Promise<void> => {
@@ -38,7 +36,6 @@ export function startUpkeep({ keys, link, replica, acceptRoster, onAuthorityTime
     }
     const { signedAt } = await accept(response);
     onAuthorityTime(signedAt);
-    if (response.roster) acceptRoster(response.roster.sealed, response.roster.chain);
     log.info({ keyId: keys.pending?.keyId }, 'the next intermediate is here');
   };
   const run = async (): Promise<void> => {

@@ -364,7 +364,7 @@ class Gateway implements GatewayIdentity {
   /** That a new SVID is ours and that others with our trust would take it. */
   #checkOwn(svid: Svid): void {
     const trust = this.#base.current;
-    const path = trust && verifyPath(svid.chain, trust, 'trust-domain');
+    const path = trust && verifyPath(svid.chain, trust, { binding: 'trust-domain' });
     const late = path?.ok ? checkTime(path, this.#options.clock.now()) : undefined;
     const ours = path?.ok && path.id === this.#id && Buffer.from(path.leaf.spki).equals(signerOf(svid.keyPem).spki);
     if (ours && !late) return;

@@ -31,9 +31,18 @@ export function signerOf(keyPem: string): Signer {
   return { spki, keyId: keyIdOf(spki), algorithm, sign: (bytes) => sign(hash, bytes, key) };
 }
 
+const serialBytes = 16;
+/** Random bytes of the next serials: drawing them one by one costs more than encoding a good part of a certificate. */
+const drawn: { bytes: Buffer; used: number } = { bytes: Buffer.alloc(0), used: 0 };
+
 /** 126 random bits, positive, always 16 bytes: a fixed length tells nothing and never needs padding. */
 export function newSerial(): Uint8Array {
-  const serial = randomBytes(16);
+  if (drawn.used + serialBytes > drawn.bytes.length) {
+    drawn.bytes = randomBytes(256 * serialBytes);
+    drawn.used = 0;
+  }
+  const serial = Buffer.from(drawn.bytes.subarray(drawn.used, drawn.used + serialBytes));
+  drawn.used += serialBytes;
   serial.writeUInt8(((serial[0] ?? 0) & 0x3f) | 0x40, 0);
   return serial;
 }

@@ -2,7 +2,7 @@ import { IsthmusError } from '../../model/error.ts';
 import type { SpiffeId } from '../../model/identity.ts';
 import type { KeyId } from '../../model/trust.ts';
 import { keyIdOf } from '../x509/certificate.ts';
-import { type Csr, parseCsr } from '../x509/csr.ts';
+import { type Csr, proveCsr, readCsr } from '../x509/csr.ts';
 import { maxDerBytes } from '../x509/der.ts';
 import type { RequestKind, RequestLimiter } from './request-limiter.ts';
 
@@ -56,16 +56,18 @@ export class CsrGate {
   }
 
   /** @throws IsthmusError `invalid`, `exhausted`, `denied`, naming the rule */
-  admit({ csr, identity, kind, idOf, lifeMs, now }: GateRequest): Admitted {
+  async admit({ csr, identity, kind, idOf, lifeMs, now }: GateRequest): Promise<Admitted> {
     const { limiter, keyTypes, keyProblem, life } = this.#options;
     if (csr.length > maxDerBytes) {
       throw refusal('invalid', `${csr.length} bytes are over the limit of ${maxDerBytes}`);
     }
     limiter.admit(identity, kind, now);
-    const { spki, keyType } = parseCsr(csr);
+    const claimed = readCsr(csr);
+    const { spki, keyType } = claimed;
     if (!keyTypes.includes(keyType)) {
       throw refusal('invalid', `its key must be ${keyTypes.join(', ')}: it is ${keyType}`);
     }
+    await proveCsr(claimed);
     const id = idOf();
     const keyId = keyIdOf(spki);
     const problem = keyProblem(keyId, id);

@@ -1,5 +1,6 @@
 import type { Certificate } from '../x509/read.ts';
 import { readPublicKey, verifySignature } from '../x509/signature.ts';
+import type { BoundedMap } from './bounded-map.ts';
 import { type Refusal, refuse } from './refusal.ts';
 import { uriNames } from './svid-profile.ts';
 
@@ -7,8 +8,20 @@ import { uriNames } from './svid-profile.ts';
 export const maxChain = 6;
 /** Signature checks that one chain may cost, whatever it looks like. */
 const maxSignatureChecks = 12;
+/** Which certificates are known to be signed by which, by their fingerprints: that never changes. */
+export type KnownSignatures = BoundedMap<string, true>;
+
 /** Ways to an anchor that are looked at. */
 const maxPaths = 8;
+
+/** What a path may be made of. */
+export interface PathMaterial {
+  /** As presented. */
+  readonly others: readonly Certificate[];
+  readonly anchors: readonly Certificate[];
+  /** Spares checks that were made before. */
+  readonly signatures: KnownSignatures | undefined;
+}
 
 /**
  * Finds the ways from a leaf to an anchor through what was presented, each certificate used once. There may be several:
@@ -19,11 +32,13 @@ export class PathBuilder {
   readonly #others: readonly Certificate[];
   readonly #anchors: readonly Certificate[];
   readonly #known = new Map<string, boolean>();
+  readonly #signatures: KnownSignatures | undefined;
   #badSignature = false;
 
-  constructor(leaf: Certificate, others: readonly Certificate[], anchors: readonly Certificate[]) {
+  constructor(leaf: Certificate, { others, anchors, signatures }: PathMaterial) {
     this.#leaf = leaf;
     this.#anchors = anchors;
+    this.#signatures = signatures;
     const known = new Set(anchors.map((anchor) => anchor.fingerprint));
     this.#others = others.filter((certificate) => !known.has(certificate.fingerprint));
   }
@@ -61,12 +76,13 @@ export class PathBuilder {
       return false;
     }
     const pair = `${issuer.fingerprint} ${subject.fingerprint}`;
-    const known = this.#known.get(pair);
+    const known = this.#known.get(pair) ?? this.#signatures?.get(pair);
     if (known !== undefined) return known;
     if (this.#known.size >= maxSignatureChecks) return false;
     const good = isSignedBy(issuer, subject);
     this.#known.set(pair, good);
-    if (!good) this.#badSignature = true;
+    if (good) this.#signatures?.set(pair, true);
+    else this.#badSignature = true;
     return good;
   }
 }

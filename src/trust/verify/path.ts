@@ -6,7 +6,7 @@ import type { TrustState } from '../../model/trust.ts';
 import { type Certificate, readCertificate } from '../x509/read.ts';
 import { checkAuthorities, checkAuthorityNames, checkNames } from './authorities.ts';
 import { type BindingContext, bindIssuer, type IssuerBinding } from './issuer-binding.ts';
-import { maxChain, PathBuilder } from './path-builder.ts';
+import { type KnownSignatures, maxChain, PathBuilder } from './path-builder.ts';
 import { type Refusal, refuse } from './refusal.ts';
 import { leafId } from './svid-profile.ts';
 
@@ -20,6 +20,13 @@ export interface VerifiedPath {
   /** Wall clock in ms during which every certificate of the path is valid. */
   readonly notBefore: number;
   readonly notAfter: number;
+}
+
+export interface PathOptions {
+  /** Default `roster`. */
+  readonly binding?: IssuerBinding;
+  /** Signatures that are known to be good, whatever is trusted. */
+  readonly signatures?: KnownSignatures;
 }
 
 /** Content hash of a chain, for caches. */
@@ -37,16 +44,15 @@ export function chainKey(chain: readonly Uint8Array[]): string {
 export function verifyPath(
   chain: readonly Uint8Array[],
   trust: TrustState,
-  binding: IssuerBinding = 'roster',
+  { binding = 'roster', signatures }: PathOptions = {},
 ): VerifiedPath | Refusal {
   if (chain.length === 0) return refuse('no-certificate', 'no certificate was presented', 'PV-1');
   if (chain.length > maxChain)
     return refuse('malformed', `a chain of ${chain.length} certificates is too long`, 'PV-1');
   let certificates: readonly Certificate[];
   let anchors: readonly Certificate[];
-  const [first = new Uint8Array()] = chain;
   try {
-    certificates = [readCertificate(first), ...chain.slice(1).map(readCertificate)];
+    certificates = readChain(chain);
   } catch (thrown) {
     return refuse('malformed', messageOf(thrown), 'PV-1');
   }
@@ -60,11 +66,11 @@ export function verifyPath(
     return refuse('unknown-trust-domain', `nothing is trusted for trust domain ${domain}`, 'XV-1');
   }
   try {
-    anchors = bundle.anchors.map(readCertificate);
+    anchors = readChain(bundle.anchors);
   } catch (thrown) {
     return refuse('malformed', `an anchor of ${domain}: ${messageOf(thrown)}`, 'PV-1');
   }
-  const builder = new PathBuilder(leaf, others, anchors);
+  const builder = new PathBuilder(leaf, { others, anchors, signatures });
   let best: VerifiedPath | undefined;
   let problem: Refusal | undefined;
   for (const path of builder.paths()) {
@@ -73,6 +79,16 @@ export function verifyPath(
     else if (!best || judged.notAfter > best.notAfter) best = judged;
   }
   return best ?? problem ?? builder.problem();
+}
+
+/** Chains of open connections, and anchors: the same lists are looked at again with each new roster. */
+const known = new WeakMap<readonly Uint8Array[], readonly Certificate[]>();
+
+/** @throws IsthmusError `corrupt` */
+function readChain(chain: readonly Uint8Array[]): readonly Certificate[] {
+  const read = known.get(chain) ?? chain.map(readCertificate);
+  known.set(chain, read);
+  return read;
 }
 
 /** Every rule about one way to an anchor. */

@@ -20,7 +20,7 @@ export interface ChainQuestion {
 
 /** The verdict of the one verifier about a chain, with the rule that decided. Never throws. */
 export function chainReport({ chain, trust, binding, now, basis }: ChainQuestion): ChainReport {
-  const path = verifyPath(chain, trust, binding);
+  const path = verifyPath(chain, trust, { binding });
   const refusal = path.ok ? checkTime(path, now) : path;
   const rows = rowsOf(chain);
   const claimed = rows[0]?.uris[0];

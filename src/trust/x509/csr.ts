@@ -1,6 +1,14 @@
+import type { KeyObject } from 'node:crypto';
 import { IsthmusError } from '../../model/error.ts';
 import * as der from './der.ts';
-import { curveOf, readAlgorithm, readPublicKey, verifySignature } from './signature.ts';
+import {
+  curveOf,
+  readAlgorithm,
+  readPublicKey,
+  type Signed,
+  verifySignature,
+  verifySignatureAside,
+} from './signature.ts';
 
 /** The part of a PKCS#10 request to be signed: the key and nothing else, for nothing else would be used. */
 export function encodeCsrInfo(spki: Uint8Array): Uint8Array {
@@ -16,11 +24,34 @@ export interface Csr {
   readonly keyType: 'p256' | 'p384' | 'rsa';
 }
 
+/** A request that has not proved possession of its key yet. */
+export interface UnprovenCsr extends Csr {
+  readonly key: KeyObject;
+  readonly algorithm: string;
+  readonly signed: Signed;
+}
+
 /**
- * The gate for requests of others, in the order of cost: size, canonical DER, key type, proof of possession.
+ * Reads a request of others, in the order of cost: size, canonical DER, key type, proof of possession.
  * @throws IsthmusError `invalid`, naming the rule
  */
 export function parseCsr(bytes: Uint8Array): Csr {
+  const { spki, keyType, key, algorithm, signed } = readCsr(bytes);
+  if (!verifySignature(key, algorithm, signed)) throw notProved();
+  return { spki, keyType };
+}
+
+/** That whoever made a request has its key; in a thread of its own. @throws IsthmusError `invalid` */
+export async function proveCsr({ key, algorithm, signed }: UnprovenCsr): Promise<void> {
+  if (!(await verifySignatureAside(key, algorithm, signed))) throw notProved();
+}
+
+function notProved(): IsthmusError {
+  return new IsthmusError('invalid', 'A certificate request is refused: it does not prove possession of its key');
+}
+
+/** As `parseCsr`, all but the proof of possession. @throws IsthmusError `invalid`, naming the rule */
+export function readCsr(bytes: Uint8Array): UnprovenCsr {
   let parts: RequestParts;
   try {
     parts = takeApart(bytes);
@@ -29,16 +60,14 @@ export function parseCsr(bytes: Uint8Array): Csr {
       cause,
     });
   }
-  const key = readPublicKey(parts.spki);
-  if (!verifySignature(key, parts.algorithm, { bytes: parts.info, signature: parts.signature })) {
-    throw new IsthmusError('invalid', 'A certificate request is refused: it does not prove possession of its key');
-  }
-  const curve = curveOf(parts.spki);
+  const { spki, algorithm, info, signature } = parts;
+  const key = readPublicKey(spki);
+  const curve = curveOf(spki);
   if (curve === undefined && key.asymmetricKeyType === 'ec') {
     // Another spelling of the same key would have another key id.
     throw new IsthmusError('invalid', 'A certificate request is refused: the point of its key is compressed');
   }
-  return { spki: parts.spki, keyType: curve ?? 'rsa' };
+  return { spki, keyType: curve ?? 'rsa', key, algorithm, signed: { bytes: info, signature } };
 }
 
 interface RequestParts {

@@ -22,7 +22,7 @@ const vectors = makeVectors(at);
 
 function refusalOf({ spec, chain, anchors }: Vector): Refusal | undefined {
   const trust = trustOf({ trustDomain: parseTrustDomain(spec.trustDomain), sequence: 0, anchors });
-  const path = verifyPath(chain, trust, spec.binding);
+  const path = verifyPath(chain, trust, { binding: spec.binding });
   return path.ok ? checkTime(path, at) : path;
 }
 
@@ -112,13 +112,13 @@ suite('X509-SVID', () => {
       sequence: 1,
       anchors: [root.certificate],
     });
-    const verdict = verifyPath(chain, onlyA, 'spiffe');
+    const verdict = verifyPath(chain, onlyA, { binding: 'spiffe' });
     assert.ok(!verdict.ok && verdict.reason === 'unknown-trust-domain');
     // A damaged signature is never reached.
     const [first = new Uint8Array(), ...rest] = chain;
     const damaged = Buffer.from(first);
     damaged.writeUInt8(damaged.readUInt8(damaged.length - 1) ^ 1, damaged.length - 1);
-    const other = verifyPath([damaged, ...rest], onlyA, 'spiffe');
+    const other = verifyPath([damaged, ...rest], onlyA, { binding: 'spiffe' });
     assert.ok(!other.ok && other.reason === 'unknown-trust-domain');
   });
 
