@@ -4,7 +4,7 @@ import { IsthmusError } from '../model/error.ts';
 import { systemClock } from '../runtime/io/clock.ts';
 import { readFileIfPresent, writeFileDurably } from '../runtime/io/files.ts';
 import { restoreBackup, writeBackup } from '../trust/io/authority-backup.ts';
-import { authorityFiles } from '../trust/io/authority-keys.ts';
+import { authorityFiles } from '../trust/io/authority-files.ts';
 import { signOffline } from '../trust/io/authority-signing.ts';
 import { AuthorityStore } from '../trust/io/authority-store.ts';
 

@@ -5,7 +5,7 @@ import { IsthmusError } from '../../model/error.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { BackupReport } from '../../model/trust-report.ts';
 import { ensurePrivateDir, readFileIfPresent, readSecretFile, writeFileDurably } from '../../runtime/io/files.ts';
-import { authorityFiles, readAuthorityPassphrase } from './authority-keys.ts';
+import { authorityFiles, readAuthorityPassphrase } from './authority-files.ts';
 import { AuthorityStore } from './authority-store.ts';
 import { openSealed, type ScryptCost, sealSecret } from './key-vault.ts';
 

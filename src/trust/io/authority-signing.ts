@@ -12,7 +12,8 @@ import { authoritySealId } from '../verify/seal-id.ts';
 import { caName, keyIdOf } from '../x509/certificate.ts';
 import { parseCsr } from '../x509/csr.ts';
 import { fingerprintOf } from '../x509/read.ts';
-import { authorityFiles, openAuthorityKeys } from './authority-keys.ts';
+import { authorityFiles } from './authority-files.ts';
+import { openAuthorityKeys } from './authority-keys.ts';
 import { AuthorityStore } from './authority-store.ts';
 import { type Issued, type Issuer, issue, type IssueRequest } from './issuer.ts';
 

@@ -20,7 +20,8 @@ import { AuthorityAcks } from './authority-acks.ts';
 import { writeBackup } from './authority-backup.ts';
 import { type HubPublisher, publishToHub } from './authority-hub.ts';
 import { AuthorityIssuance, authorityLimits } from './authority-issuance.ts';
-import { authorityFiles, openAuthorityKeys } from './authority-keys.ts';
+import { authorityFiles } from './authority-files.ts';
+import { openAuthorityKeys } from './authority-keys.ts';
 import { AuthorityLedger, type JournalState } from './authority-ledger.ts';
 import { AuthorityMembers } from './authority-members.ts';
 import { type ImportResult, OfflineRoot, type SignRequest } from './authority-offline.ts';
@@ -30,7 +31,7 @@ import { serveAuthority } from './authority-service.ts';
 import { AuthorityTokens, type IssuedToken } from './authority-tokens.ts';
 import type { ScryptCost } from './key-vault.ts';
 
-export { initAuthority } from './authority-keys.ts';
+export { initAuthority } from './authority-init.ts';
 
 /** Whoever has the admin socket, as the journal names it. */
 const operator = 'operator';
