@@ -38,7 +38,7 @@ function setup() {
   return { ...federation, trust, sealer, clock, verifier, sealed };
 }
 
-test('BundleHolder: takes what the authority sealed, and only what is newer', () => {
+test('FE-11: BundleHolder takes what the authority sealed, and only what is newer', () => {
   const { verifier, sealer, sealed } = setup();
   const { chain } = sealer.current;
   const holder = new BundleHolder(verifier, authority);

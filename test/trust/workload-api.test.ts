@@ -123,7 +123,14 @@ test('WA-1: a call without the security header is INVALID_ARGUMENT, whatever it 
   }
 });
 
-test('JWT methods are UNIMPLEMENTED', async (t) => {
+test('WA-4: the methods are those of SPIFFE and no others; those for JWTs are UNIMPLEMENTED', async (t) => {
+  assert.deepEqual(Object.keys(workloadApiService).sort(), [
+    'FetchJWTBundles',
+    'FetchJWTSVID',
+    'FetchX509Bundles',
+    'FetchX509SVID',
+    'ValidateJWTSVID',
+  ]);
   const { ends, serve } = await setup(t);
   const path = await serve();
   for (const name of ['FetchJWTSVID', 'FetchJWTBundles', 'ValidateJWTSVID'] as const) {
@@ -193,7 +200,7 @@ test('an id of the program, of another trust domain or without a path cannot be 
   }
 });
 
-test('a socket lies in a 0700 directory of its user, and nobody else reaches it', async (t) => {
+test('WA-3: no TLS and no certificate; a socket lies in a 0700 directory of its user, and nobody else reaches it', async (t) => {
   const { ends, serve, run } = await setup(t);
   const uid = self === 0 ? 65_534 : self;
   const path = await serve({ uid });

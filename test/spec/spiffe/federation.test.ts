@@ -161,7 +161,7 @@ suite('SPIFFE Federation', () => {
     await assert.rejects(once(socket, 'secureConnect'), /protocol|alert|version/i);
   });
 
-  test('FE-7: https_web checks the chain and the name', async (t) => {
+  test('FE-1, FE-7: https_web checks the chain and the name', async (t) => {
     const { web, url } = await serve(t);
     const bundle = await webFetch(url, web.ca);
     assert.deepEqual([bundle.trustDomain, bundle.anchors.length, bundle.sequence], [td, 1, 1n]);
@@ -169,7 +169,7 @@ suite('SPIFFE Federation', () => {
     await assert.rejects(webFetch(url.replace('localhost', '127.0.0.1'), web.ca), { code: 'unauthenticated' });
   });
 
-  test('FE-8: https_spiffe wants an X509-SVID of exactly the configured id, under its own bundle', async (t) => {
+  test('FE-1, FE-8: https_spiffe wants an X509-SVID of exactly the configured id, under its own bundle', async (t) => {
     const { ofA, ofB, root } = newFederation(false);
     const document = '{"spiffe_sequence":3,"keys":[]}';
     const start = async (svid: ReturnType<typeof leaf>): Promise<string> => {
