@@ -223,7 +223,7 @@ function addAudit(authority: Command, world: World, choose: Choose): void {
       choose(async () => (await import('../commands/authority.ts')).verifyAudit(world, flagsOf(command))),
     );
   withServer(authority.command('accept-clock'))
-    .description('go on although the wall clock went back behind the journal')
+    .description('go on although the wall clock jumped: somebody says that it is right now')
     .requiredOption('--why <text>', 'for the journal')
     .addHelpText('after', examples([[`isthmus authority accept-clock --why 'clock was a year ahead'`, '']]))
     .action((_: unknown, command: Command) =>
