@@ -27,7 +27,8 @@ import { type AuthorityLinkStatus, openAuthorityLink } from './authority-link.ts
 import type { CallIdentity } from './call-identity.ts';
 import { gatewayHandlers } from './cluster-gateways.ts';
 import { ClusterIssuance, clusterLimits } from './cluster-issuance.ts';
-import { ClusterKeys, type PendingIntermediate } from './cluster-keys.ts';
+import type { PendingIntermediate } from './cluster-intermediates.ts';
+import { ClusterKeys } from './cluster-keys.ts';
 import { ClusterRecords, type IssuedReport } from './cluster-records.ts';
 import { ClusterRosters } from './cluster-rosters.ts';
 import { startUpkeep } from './cluster-upkeep.ts';

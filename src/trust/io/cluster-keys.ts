@@ -1,47 +1,35 @@
 import { IsthmusError, messageOf } from '../../model/error.ts';
-import { clusterTrustDomain, domainId, roleId, type SpiffeId, type TrustDomain } from '../../model/identity.ts';
-import type { Clock } from '../../model/ports/clock.ts';
+import { clusterTrustDomain, roleId, type SpiffeId, type TrustDomain } from '../../model/identity.ts';
 import type { Sealer } from '../../model/ports/seal.ts';
 import type { Watch } from '../../model/ports/watch.ts';
 import type { KeyId, Svid } from '../../model/trust.ts';
 import { Watchable } from '../../runtime/watchable.ts';
 import { type Issuance, ownHand } from '../issue/issuance.ts';
 import { renewAt } from '../renewal.ts';
-import { uriNames } from '../verify/svid-profile.ts';
 import { keyIdOf } from '../x509/certificate.ts';
-import { backdateMs } from '../x509/profiles.ts';
-import { caKeyId, readCertificate } from '../x509/read.ts';
-import type { AgentFiles, Intermediates, KeyedCertificate, Membership } from './agent-files.ts';
-import type { IntermediateResponse } from './authority-api.ts';
-import { type Issued, type Issuer, issue, issuerOf } from './issuer.ts';
-import { createCsr, generateKeyPem, signerOf } from './keys.ts';
+import { readCertificate } from '../x509/read.ts';
+import type { AgentFiles, Membership } from './agent-files.ts';
+import {
+  type Activation,
+  ClusterIntermediates,
+  type ClusterIntermediatesOptions,
+  type IntermediateRequest,
+  type PendingIntermediate,
+} from './cluster-intermediates.ts';
+import { type Issued, type Issuer, issue } from './issuer.ts';
+import { generateKeyPem, signerOf } from './keys.ts';
 import { createSealer } from './sealer.ts';
 import { toBase64 } from './state-file.ts';
 
-export interface ClusterKeysOptions {
+export interface ClusterKeysOptions
+  extends Pick<ClusterIntermediatesOptions, 'clock' | 'svidLifeMs' | 'activationMaxMs' | 'missingAcks'> {
   readonly files: AgentFiles;
   readonly membership: Membership;
-  readonly clock: Clock;
-  /** Longest life of SVIDs in ms; an intermediate that ends sooner is not taken into use. */
-  readonly svidLifeMs: number;
   /** DNS names on the agent's own certificate. */
   readonly serverNames: readonly string[];
-  /** Longest wait of a new intermediate for the acknowledgements that it is known, in ms. */
-  readonly activationMaxMs: number;
-  /** Who has not acknowledged a roster that lists this key yet; empty: it may sign. */
-  readonly missingAcks: (keyId: KeyId) => readonly string[];
   readonly onActivated: (activation: Activation) => Promise<void>;
   /** Puts down what was signed; nothing is handed out before. */
   readonly record: (issuance: Issuance, who: string) => Promise<void>;
-}
-
-/** A new intermediate begins to sign. */
-export interface Activation {
-  readonly keyId: KeyId;
-  /** Who had not acknowledged it when the wait was over; empty: all had. */
-  readonly missing: readonly string[];
-  /** Why it signs all the same; undefined: nobody is missing. */
-  readonly reason?: string;
 }
 
 /** A leaf to be signed. */
@@ -67,67 +55,43 @@ export interface IssuedLeaf {
   readonly notAfter: number;
 }
 
-/** An intermediate that waits for its acknowledgements. */
-export interface PendingIntermediate {
-  readonly keyId: KeyId;
-  readonly missing: readonly string[];
-  /** Wall clock in ms at which it signs whoever is missing. */
-  readonly activateAt: number;
-}
-
-/** While an intermediate waits, its acknowledgements are looked at this often, in ms. */
-const ackCheckMs = 250;
-
-/** A request under way. */
-export interface IntermediateRequest {
-  /** DER. */
-  readonly csr: Uint8Array;
-  /** Keeps what was answered. @throws IsthmusError `corrupt`, `conflict` if it cannot be used */
-  readonly accept: (response: IntermediateResponse) => Promise<Accepted>;
-}
-
-/** A new intermediate that waits to be known. */
-export interface Accepted {
-  /** About the authority's wall clock in ms when it signed; certificates tell whole seconds. */
-  readonly signedAt: number;
-}
-
 /** A leaf of this replica with the moment of its renewal. */
 interface Held {
   readonly svid: Svid;
   readonly renewAt: number;
 }
 
-/** The keys of one agent replica: its intermediate(s), and the leaves that it issues to itself. */
+/** The keys of one agent replica: its intermediates, and the leaves that it issues to itself and to others. */
 export class ClusterKeys {
   readonly #options: ClusterKeysOptions;
   readonly #domain: TrustDomain;
+  readonly #intermediates: ClusterIntermediates;
   readonly #agentSvid = new Watchable<Svid | undefined>(undefined);
   readonly #sealer = new Watchable<Sealer | undefined>(undefined);
-  #stored: Intermediates;
-  #issuer: Issuer;
-  #renewIntermediateAt: number;
   #agent: Held | undefined;
   #seal: Held | undefined;
 
-  private constructor(options: ClusterKeysOptions, stored: Intermediates) {
+  private constructor(options: ClusterKeysOptions, domain: TrustDomain, intermediates: ClusterIntermediates) {
     this.#options = options;
-    const { cluster, federationDomain } = options.membership;
-    this.#domain = clusterTrustDomain(cluster, federationDomain);
-    this.#stored = stored;
-    this.#issuer = issuerFrom(stored.active);
-    this.#renewIntermediateAt = this.#renewalOf(stored.active);
+    this.#domain = domain;
+    this.#intermediates = intermediates;
   }
 
   /** @throws IsthmusError `not-found` before a join, `corrupt` for damaged files */
   static async open(options: ClusterKeysOptions): Promise<ClusterKeys> {
-    const stored = await options.files.intermediates.read();
-    if (!stored) {
-      throw new IsthmusError('not-found', `${options.files.intermediates.path} is missing: this replica did not join`);
-    }
-    const keys = new ClusterKeys(options, stored);
+    const { files, membership, clock, svidLifeMs, activationMaxMs, missingAcks } = options;
+    const { cluster, federationDomain, anchors } = membership;
+    const trustDomain = clusterTrustDomain(cluster, federationDomain);
+    const rules = { clock, svidLifeMs, activationMaxMs, missingAcks };
+    const file = files.intermediates;
+    const intermediates = await ClusterIntermediates.open({ file, trustDomain, anchors, ...rules });
+    const keys = new ClusterKeys(options, trustDomain, intermediates);
     await keys.#loadSeal();
     return keys;
+  }
+
+  get #issuer(): Issuer {
+    return this.#intermediates.issuer;
   }
 
   get trustDomain(): TrustDomain {
@@ -157,24 +121,24 @@ export class ClusterKeys {
 
   /** Whether the authority should be asked for the next intermediate now. */
   get wantsIntermediate(): boolean {
-    return this.#stored.pending === undefined && this.#options.clock.now() >= this.#renewIntermediateAt;
+    return this.#intermediates.isDue;
   }
 
   /** Wall clock in ms of everything that `maintain` will have to do. */
   get due(): readonly number[] {
-    const { pending } = this.#stored;
     const leaves = [this.#agent, this.#seal].flatMap((held) => (held ? [held.renewAt, held.svid.notAfter] : []));
     const now = this.#options.clock.now();
-    const next = pending ? Math.min(pending.activateAt, now + ackCheckMs) : this.#renewIntermediateAt;
-    return [next, ...leaves].filter((at) => at > now);
+    return [this.#intermediates.dueAt, ...leaves].filter((at) => at > now);
   }
 
   /** The intermediate that waits; undefined: none does. */
   get pending(): PendingIntermediate | undefined {
-    const { pending } = this.#stored;
-    if (!pending) return undefined;
-    const keyId = keyIdOfCa(pending);
-    return { keyId, missing: this.#options.missingAcks(keyId), activateAt: pending.activateAt };
+    return this.#intermediates.pending;
+  }
+
+  /** A request for the next intermediate; its key is the same until it is brought into use. */
+  nextRequest(): Promise<IntermediateRequest> {
+    return this.#intermediates.nextRequest();
   }
 
   /** Signs a leaf, with its entry in the journal. @throws IsthmusError `unavailable` once the intermediate expired, or when the journal cannot be written */
@@ -188,85 +152,15 @@ export class ClusterKeys {
 
   /** Activates, renews and retires what is due. */
   async maintain(): Promise<void> {
+    const activation = await this.#intermediates.activateWhenKnown();
+    if (activation) {
+      this.#agent = undefined;
+      this.#seal = undefined;
+      await this.#options.onActivated(activation);
+    }
     const now = this.#options.clock.now();
-    const { pending } = this.#stored;
-    if (pending) await this.#activateWhenKnown(pending, now);
     await this.#maintainSeal(now);
     await this.#maintainAgent(now);
-  }
-
-  /** A request for the next intermediate; its key is the same until `accept` brings it into use. */
-  async nextRequest(): Promise<IntermediateRequest> {
-    const { active, pending, requestedKeyPem: kept } = this.#stored;
-    const keyPem = kept ?? generateKeyPem();
-    if (kept === undefined) await this.#store({ version: 1, active, pending, requestedKeyPem: keyPem });
-    return {
-      csr: createCsr(signerOf(keyPem)),
-      accept: async (response) => {
-        const accepted = await this.#accept(response, keyPem).catch(async (thrown: unknown) => {
-          // The same key would be answered with the same certificate: the next attempt needs another one.
-          await this.#store({ version: 1, active: this.#stored.active, pending: this.#stored.pending });
-          throw thrown;
-        });
-        return accepted;
-      },
-    };
-  }
-
-  async #accept(response: IntermediateResponse, keyPem: string): Promise<Accepted> {
-    const certificate = response.chain[0] ?? Buffer.alloc(0);
-    const read = readCertificate(certificate);
-    if (!Buffer.from(read.spki).equals(signerOf(keyPem).spki) || uriNames(read)[0] !== domainId(this.#domain)) {
-      throw new IsthmusError('corrupt', 'The authority answered with an intermediate that is not ours');
-    }
-    // Never one that ends before the present one does: it would be no renewal.
-    if (read.notAfter <= this.#issuer.parts.notAfter) {
-      throw new IsthmusError('conflict', 'The authority answered with an intermediate that ends no later');
-    }
-    const { clock, svidLifeMs, activationMaxMs } = this.#options;
-    const now = clock.now();
-    if (read.notAfter - now < svidLifeMs) {
-      const ends = new Date(read.notAfter).toISOString();
-      throw new IsthmusError(
-        'conflict',
-        `The new intermediate ends at ${ends}, before a leaf of ${svidLifeMs} ms could`,
-      );
-    }
-    const activateAt = now + activationMaxMs;
-    await this.#store({ version: 1, active: this.#stored.active, pending: { certificate, keyPem, activateAt } });
-    return { signedAt: read.notBefore + backdateMs };
-  }
-
-  /** Peers refuse what a key signs until their roster lists it: hence it waits for their word that it does. */
-  async #activateWhenKnown(pending: KeyedCertificate & { readonly activateAt: number }, now: number): Promise<void> {
-    const keyId = keyIdOfCa(pending);
-    const missing = this.#options.missingAcks(keyId);
-    const reason = this.#issuer.parts.notAfter <= now ? 'the present one has expired' : 'the longest wait is over';
-    const late = now >= pending.activateAt || this.#issuer.parts.notAfter <= now;
-    if (missing.length > 0 && !late) return;
-    await this.#activate(pending);
-    await this.#options.onActivated({ keyId, missing, ...(missing.length > 0 && { reason }) });
-  }
-
-  async #activate({ certificate, keyPem }: KeyedCertificate): Promise<void> {
-    const active = { certificate, keyPem };
-    // The file no longer holds the old key: it has signed its last leaf.
-    await this.#store({ version: 1, active });
-    this.#issuer = issuerFrom(active);
-    this.#renewIntermediateAt = this.#renewalOf(active);
-    this.#agent = undefined;
-    this.#seal = undefined;
-  }
-
-  async #store(next: Intermediates): Promise<void> {
-    const plain = ({ certificate, keyPem }: KeyedCertificate) => ({ certificate: toBase64(certificate), keyPem });
-    await this.#options.files.intermediates.write({
-      version: 1,
-      active: plain(next.active),
-      ...(next.pending && { pending: { ...plain(next.pending), activateAt: next.pending.activateAt } }),
-      ...(next.requestedKeyPem !== undefined && { requestedKeyPem: next.requestedKeyPem }),
-    });
-    this.#stored = next;
   }
 
   #sign(issuer: Issuer, { profile, id, spki, lifeMs, dnsNames }: LeafOrder): Issued {
@@ -349,20 +243,4 @@ export class ClusterKeys {
     this.#seal = this.#hold({ id, chain, keyPem, notBefore, notAfter });
     this.#sealer.set(createSealer(this.#seal.svid));
   }
-
-  #renewalOf({ certificate }: KeyedCertificate): number {
-    return renewAt(readCertificate(certificate), this.#options.clock.random());
-  }
-}
-
-function keyIdOfCa({ certificate }: KeyedCertificate): KeyId {
-  return keyIdOf(readCertificate(certificate).spki);
-}
-
-function issuerFrom({ certificate, keyPem }: KeyedCertificate): Issuer {
-  const signer = signerOf(keyPem);
-  if (caKeyId(readCertificate(certificate)) !== signer.keyId) {
-    throw new IsthmusError('corrupt', 'The intermediate on disk does not belong to its key');
-  }
-  return issuerOf(certificate, signer);
 }

@@ -13,7 +13,7 @@ import {
 } from '../issue/issuance.ts';
 import { LeafLedger } from '../issue/leaf-ledger.ts';
 import { ClusterJournal } from './cluster-journal.ts';
-import type { Activation } from './cluster-keys.ts';
+import type { Activation } from './cluster-intermediates.ts';
 
 /** What a replica has signed, and the journal that proves it. */
 export interface IssuedReport {
