@@ -11,6 +11,7 @@ import {
 import { type ClusterName, parseClusterName, parseReplicaName, type ReplicaName } from '../../src/model/names.ts';
 import type { Log } from '../../src/model/ports/log.ts';
 import { systemClock } from '../../src/runtime/io/clock.ts';
+import { createLog } from '../../src/runtime/io/log.ts';
 import { AuthorityIssuance } from '../../src/trust/io/authority-issuance.ts';
 import { AuthorityLedger } from '../../src/trust/io/authority-ledger.ts';
 import { Refusals } from '../../src/trust/io/authority-refusals.ts';
@@ -27,13 +28,7 @@ const generous = { perSecond: 1_000_000, burst: 1_000_000 };
 /** Joins at a time: each waits for the roster that lists it, and they share rosters. */
 const joinsAtOnce = 500;
 
-export const silent: Log = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-};
+export const silent: Log = createLog('bench', 'silent');
 
 /** The parts of an authority that decide, with a database of their own. */
 export interface Stage {
