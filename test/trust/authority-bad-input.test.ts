@@ -168,6 +168,7 @@ test('a clock that went back stops decisions, not service, until somebody says t
     await assert.rejects(secretFor(tokens), {
       code: 'unavailable',
       message: /the wall clock says .*, but the journal has/,
+      hint: /accept-clock/,
     });
   }
   assert.match(ledger.problem ?? '', /wall clock/);

@@ -96,7 +96,7 @@ test('an intermediate that ends before a leaf could is never taken into use', as
   assert.equal(ca.status().pending, undefined);
 });
 
-test('the authority’s clock is told from the certificates that it signs', async (t) => {
+test('the authority’s clock is told from what it says as its roster stream opens', async (t) => {
   const ca = await renewingAgent(t, {});
   await eventually('an estimate', () => ca.status().clockSkew !== undefined);
   assert.ok(Math.abs(ca.status().clockSkew?.skewMs ?? 9999) < 1500, JSON.stringify(ca.status().clockSkew));

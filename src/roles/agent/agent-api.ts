@@ -284,8 +284,9 @@ function warnings(agent: RunningAgent | undefined, authority: AgentStatus['autho
     found.push(`the authority is not reachable (${authority.lastError ?? 'no answer'}): everything runs on without it`);
   }
   if (agent.gateways.gateways.current.size === 0) found.push('no gateway is connected: nothing is carried');
-  const { renewalProblem } = agent.ca.status();
+  const { renewalProblem, clockProblem } = agent.ca.status();
   if (renewalProblem !== undefined) found.push(`the intermediate could not be renewed: ${renewalProblem}`);
+  if (clockProblem !== undefined) found.push(`nothing is signed for gateways and workloads: ${clockProblem}`);
   for (const [cluster, { problem }] of agent.reader.partitions.current) {
     if (problem !== undefined) found.push(`${cluster}: ${problem}`);
   }

@@ -6,6 +6,7 @@ import type { Clock } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { formatHostPort } from '../../model/address.ts';
 import { Backoff } from '../../runtime/backoff.ts';
+import { bootMs, systemClock } from '../../runtime/io/clock.ts';
 import { sleep } from '../../runtime/sleep.ts';
 import { type ClusterCa, openClusterCa } from '../../trust/io/cluster-ca.ts';
 import { joinCluster } from '../../trust/io/join.ts';
@@ -54,6 +55,8 @@ async function openIfJoined(config: AgentConfig, context: IdentityContext): Prom
     return await openClusterCa({
       stateDir: config.stateDir,
       clock,
+      // A clock of a test's own has a time of its own.
+      ...(clock === systemClock && { elapsedMs: bootMs }),
       log,
       svidLifeMs: config.svidLifeMs,
       serverNames: config.workloads.serverNames,

@@ -1,7 +1,7 @@
 import { IsthmusError } from '../../model/error.ts';
 
-/** Clocks are set by small steps all the time. */
-const toleranceMs = 5 * 60_000;
+/** Clocks are set by small steps all the time: in ms. */
+export const toleranceMs: number = 5 * 60_000;
 /** …and run up to 500 ppm too fast or too slow while they are corrected (adjtime(3), NTP). */
 const maxDrift = 500e-6;
 
@@ -68,10 +68,8 @@ export class ClockGuard {
 }
 
 /** What a decision is refused with while there is a problem. */
-export function clockRefusal(problem: string): IsthmusError {
-  return new IsthmusError('unavailable', `Nothing is decided while ${problem}`, {
-    hint: `Set the clock right, or run 'isthmus authority accept-clock' if it is.`,
-  });
+export function clockRefusal(problem: string, hint: string): IsthmusError {
+  return new IsthmusError('unavailable', `Nothing is decided while ${problem}`, { hint });
 }
 
 function textOf(at: number): string {

@@ -50,6 +50,8 @@ export interface AcknowledgeRequest {
 
 export interface AcknowledgeResponse {
   readonly others: readonly AcknowledgementMessage[];
+  /** 64-bit, as text. */
+  readonly time: string;
 }
 
 export interface LeaveRequest {

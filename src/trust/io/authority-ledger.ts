@@ -21,6 +21,7 @@ import { AuthorityWriter } from './authority-writer.ts';
 const publishSpacingMs = { published: 100, later: 1000 } as const;
 /** How often it is looked whether time alone has changed the roster, and whether a lost disk is back. */
 const upkeepMs = 2000;
+const clockHint = `Set the clock right, or run 'isthmus authority accept-clock' if it is.`;
 /** Records of the journal that are read at once. */
 const journalPage = 1000;
 
@@ -159,7 +160,7 @@ export class AuthorityLedger {
     const problem = this.clockProblem;
     if (problem !== undefined) {
       await this.#tellClock(problem);
-      throw clockRefusal(problem);
+      throw clockRefusal(problem, clockHint);
     }
     await this.#commit(book, ruling, publish);
   }

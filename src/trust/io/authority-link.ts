@@ -36,7 +36,7 @@ export interface AuthorityLinkOptions {
   readonly material: Watch<TlsMaterial | undefined>;
   readonly knownSequence: () => number;
   readonly onRoster: (document: SealedDocument) => void;
-  /** The authority's wall clock in ms, as a stream opens. */
+  /** The authority's wall clock in ms, just now: as a stream opens, and with each acknowledgement. */
   readonly onTime?: (at: number) => void;
   readonly clock: Clock;
   readonly log: Log;
@@ -129,7 +129,9 @@ export function openAuthorityLink(options: AuthorityLinkOptions): AuthorityLink 
       if (!live) throw new IsthmusError('unavailable', status.problem ?? 'not connected to the authority');
       const request = { own: encodeAcks(own).map(({ key, record }) => ({ key, record: Buffer.from(record) })) };
       const limits = { timeoutMs: connectTimeoutMs, signal: stop.signal };
-      return decodeAcks((await callUnary(live, acknowledgeMethod, request, limits)).others);
+      const { others, time } = await callUnary(live, acknowledgeMethod, request, limits);
+      options.onTime?.(Number(time));
+      return decodeAcks(others);
     },
     async leave(why): Promise<void> {
       await ask(leaveMethod, { why });

@@ -94,7 +94,8 @@ export function authorityHandlers(options: AuthorityRpcOptions): {
     Acknowledge: answer<AcknowledgeRequest, AcknowledgeResponse>('Acknowledge', log, async (call) => {
       const { id, cluster } = requirePeer(peerOf, call);
       const others = await acks.report(id, cluster, call.request.own);
-      return { others: others.map(({ key, record }) => ({ key, record: Buffer.from(record) })) };
+      const messages = others.map(({ key, record }) => ({ key, record: Buffer.from(record) }));
+      return { others: messages, time: String(clock.now()) };
     }),
     Leave: answer<LeaveRequest, LeaveResponse>('Leave', log, async (call) => {
       const { id, cluster } = requirePeer(peerOf, call);

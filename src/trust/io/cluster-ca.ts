@@ -16,6 +16,7 @@ import { Watchable } from '../../runtime/watchable.ts';
 import { encodeJoinToken } from '../../wire/join-token.ts';
 import type { TrustUpdate } from '../../wire/trust-update.ts';
 import type { ClockSkew } from '../issue/authority-clock.ts';
+import { ownHand } from '../issue/issuance.ts';
 import { RequestLimiter, type RequestLimits } from '../issue/request-limiter.ts';
 import type { RosterCounters, RosterOffer } from '../roster-holder.ts';
 import { createPeerVerifier } from '../verify/peer-verifier.ts';
@@ -25,6 +26,7 @@ import { fingerprintOf } from '../x509/read.ts';
 import { agentFiles } from './agent-files.ts';
 import { type AuthorityLinkStatus, openAuthorityLink } from './authority-link.ts';
 import type { CallIdentity } from './call-identity.ts';
+import { ClusterClock } from './cluster-clock.ts';
 import { gatewayHandlers } from './cluster-gateways.ts';
 import { ClusterIssuance, clusterLimits } from './cluster-issuance.ts';
 import type { PendingIntermediate } from './cluster-intermediates.ts';
@@ -38,6 +40,8 @@ export interface OpenClusterCaOptions {
   /** Made by `joinCluster`. */
   readonly stateDir: string;
   readonly clock: Clock;
+  /** Ms since an arbitrary start, the sleep of the machine included. Default: the monotonic clock. */
+  readonly elapsedMs?: () => number;
   readonly log: Log;
   /** `host:port`; default: those of the join token. */
   readonly authorityAddresses?: readonly string[];
@@ -79,6 +83,8 @@ export interface ClusterCaStatus {
   readonly authority: AuthorityLinkStatus;
   /** Undefined: not seen yet. */
   readonly clockSkew: ClockSkew | undefined;
+  /** Why nothing is signed: the wall clock jumped; undefined: it did not. */
+  readonly clockProblem: string | undefined;
   /** Rosters that were not taken. */
   readonly rosterCounters: RosterCounters;
   /** Why the last renewal of the intermediate failed; undefined: it did not. */
@@ -137,6 +143,12 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
   await ensurePrivateDir(stateDir);
   const { cluster, replica, federationDomain, anchors } = membership;
   const records = await ClusterRecords.open(join(stateDir, 'issued'), clock, log);
+  const watch = new ClusterClock({
+    clock,
+    elapsedMs: options.elapsedMs,
+    tell: (problem) => records.denied('clock', ownHand, problem),
+    log,
+  });
   const rosters = new ClusterRosters(membership, files.roster, { clock, log });
   const { holder } = rosters;
   const keys = await ClusterKeys.open({
@@ -153,12 +165,17 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
       else log.info(activation, 'the next intermediate signs');
       await records.activated(activation);
     },
+    requireClock: () => watch.require(),
     record: (issuance, who) => records.issued(issuance, who),
   });
   const tokens = await GatewayTokens.open(files.gatewayTokens);
   await rosters.restore();
   await issueOwn(keys, log);
 
+  const onTime = (at: number): void => {
+    rosters.authorityClock.note(at, clock.now(), true);
+    watch.heard(at);
+  };
   const listenerMaterial = new Watchable<TlsMaterial | undefined>(materialOf(keys.agentSvid.current, anchors));
   const endMaterial = keys.agentSvid.subscribe((svid) => listenerMaterial.set(materialOf(svid, anchors)));
   const link = openAuthorityLink({
@@ -171,7 +188,7 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
       const { connected, since } = link.status();
       rosters.acceptPushed(sealed, chain, connected ? clock.monotonic() - since : 0);
     },
-    onTime: (at) => rosters.authorityClock.note(at, clock.now(), true),
+    onTime,
     clock,
     log,
   });
@@ -180,7 +197,6 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
     keys,
     link,
     replica,
-    onAuthorityTime: (at) => rosters.authorityClock.note(at, clock.now(), true),
     clock,
     log,
   });
@@ -251,6 +267,7 @@ export async function openClusterCa(options: OpenClusterCaOptions): Promise<Clus
       sealNotAfter: keys.sealNotAfter,
       authority: link.status(),
       clockSkew: rosters.authorityClock.skew,
+      clockProblem: watch.problem,
       rosterCounters: holder.counters,
       renewalProblem: upkeep.problem(),
     }),

@@ -5,7 +5,6 @@ import type { KeyId } from '../../model/trust.ts';
 import { checkIssued } from '../authority/anchor-check.ts';
 import { renewAt } from '../renewal.ts';
 import { keyIdOf } from '../x509/certificate.ts';
-import { backdateMs } from '../x509/profiles.ts';
 import { caKeyId, readCertificate } from '../x509/read.ts';
 import type { AgentFiles, Intermediates, KeyedCertificate } from './agent-files.ts';
 import type { IntermediateResponse } from './authority-api.ts';
@@ -52,13 +51,7 @@ export interface IntermediateRequest {
   /** DER. */
   readonly csr: Uint8Array;
   /** Keeps what was answered. @throws IsthmusError `corrupt`, `conflict` if it cannot be used */
-  readonly accept: (response: IntermediateResponse) => Promise<Accepted>;
-}
-
-/** A new intermediate that waits to be known. */
-export interface Accepted {
-  /** About the authority's wall clock in ms when it signed; certificates tell whole seconds. */
-  readonly signedAt: number;
+  readonly accept: (response: IntermediateResponse) => Promise<void>;
 }
 
 /** The intermediates of one agent replica: the one that signs, and the one that waits to be known. */
@@ -114,23 +107,22 @@ export class ClusterIntermediates {
     return {
       csr: createCsr(signerOf(keyPem)),
       accept: async (response) => {
-        const accepted = await this.#accept(response, keyPem).catch(async (thrown: unknown) => {
+        await this.#accept(response, keyPem).catch(async (thrown: unknown) => {
           // The same key would be answered with the same certificate: the next attempt needs another one.
           await this.#store({ version: 1, active: this.#stored.active, pending: this.#stored.pending });
           throw thrown;
         });
-        return accepted;
       },
     };
   }
 
-  async #accept(response: IntermediateResponse, keyPem: string): Promise<Accepted> {
+  async #accept(response: IntermediateResponse, keyPem: string): Promise<void> {
     const { clock, svidLifeMs, activationMaxMs, trustDomain, anchors } = this.#options;
     const now = clock.now();
     const certificate = response.chain[0] ?? Buffer.alloc(0);
     const { issuer, nameConstraints } = readCertificate(certificate);
     const anchor = anchors.find((each) => Buffer.from(readCertificate(each).subject).equals(issuer));
-    const { notBefore, notAfter } = checkIssued(certificate, {
+    const { notAfter } = checkIssued(certificate, {
       profile: 'intermediate',
       uri: domainId(trustDomain),
       spki: signerOf(keyPem).spki,
@@ -151,7 +143,6 @@ export class ClusterIntermediates {
     }
     const activateAt = now + activationMaxMs;
     await this.#store({ version: 1, active: this.#stored.active, pending: { certificate, keyPem, activateAt } });
-    return { signedAt: notBefore + backdateMs };
   }
 
   /**

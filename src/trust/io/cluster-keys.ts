@@ -28,6 +28,8 @@ export interface ClusterKeysOptions
   /** DNS names on the agent's own certificate. */
   readonly serverNames: readonly string[];
   readonly onActivated: (activation: Activation) => Promise<void>;
+  /** That the wall clock is right. @throws IsthmusError `unavailable` */
+  readonly requireClock: () => Promise<void>;
   /** Puts down what was signed; nothing is handed out before. */
   readonly record: (issuance: Issuance, who: string) => Promise<void>;
 }
@@ -141,8 +143,9 @@ export class ClusterKeys {
     return this.#intermediates.nextRequest();
   }
 
-  /** Signs a leaf, with its entry in the journal. @throws IsthmusError `unavailable` once the intermediate expired, or when the journal cannot be written */
+  /** Signs a leaf, with its entry in the journal. @throws IsthmusError `unavailable` once the intermediate expired, when the clock jumped, or when the journal cannot be written */
   async issueLeaf(order: LeafOrder): Promise<IssuedLeaf> {
+    await this.#options.requireClock();
     const { id, spki, who } = order;
     const issuer = this.#issuer;
     const { certificate, serial, notBefore, notAfter } = this.#sign(issuer, order);

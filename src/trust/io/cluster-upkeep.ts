@@ -12,8 +12,6 @@ export interface UpkeepOptions {
   readonly keys: ClusterKeys;
   readonly link: AuthorityLink;
   readonly replica: ReplicaName;
-  /** A certificate came back that was signed at about this wall clock of the authority, in ms. */
-  readonly onAuthorityTime: (at: number) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -25,7 +23,7 @@ export interface Upkeep {
 }
 
 /** Activates and renews what is due, for ever. */
-export function startUpkeep({ keys, link, replica, onAuthorityTime, clock, log }: UpkeepOptions): Upkeep {
+export function startUpkeep({ keys, link, replica, clock, log }: UpkeepOptions): Upkeep {
   const stop = new AbortController();
   let problem: string | undefined;
   const renew = async (): Promise<void> => {
@@ -34,8 +32,7 @@ export function startUpkeep({ keys, link, replica, onAuthorityTime, clock, log }
     if (response.pending) {
       throw new IsthmusError('unavailable', 'The next intermediate waits for the signature of the offline root');
     }
-    const { signedAt } = await accept(response);
-    onAuthorityTime(signedAt);
+    await accept(response);
     log.info({ keyId: keys.pending?.keyId }, 'the next intermediate is here');
   };
   const run = async (): Promise<void> => {

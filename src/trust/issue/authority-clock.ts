@@ -7,9 +7,9 @@ export interface ClockSkew {
 }
 
 /**
- * Estimates the authority's clock from what it signs while we listen: a roster that is pushed says when it was made,
- * and so does a certificate that answers a request. What was signed while nobody listened proves one thing only: our
- * clock is behind if it comes from our future.
+ * Estimates the authority's clock from what it says and signs while we listen: the time with its answers, and that of a
+ * roster that is pushed. What was signed while nobody listened proves one thing only: our clock is behind if it comes
+ * from our future.
  */
 export class AuthorityClock {
   #skew: ClockSkew | undefined;
