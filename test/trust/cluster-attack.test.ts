@@ -309,5 +309,9 @@ test('the CA of west itself issues nothing of east, however the caller was attes
     const attestation = { id: parseSpiffeId(id), kind: 'join', by: 'a broken attestor' } as const;
     await assert.rejects(ofWest.ca.issuance.issueForWorkload({ attestation, csr }), { code: 'denied' }, id);
     await assert.rejects(ofWest.ca.issuance.issueWithKey(attestation), { code: 'denied' }, id);
+    await assert.rejects(ofWest.ca.issuance.issueForGateway({ attestation, csr }), { code: 'denied' }, id);
   }
+  const gateway = parseSpiffeId('spiffe://east.mesh.example/isthmus/gateway/one');
+  const attestation = { id: gateway, kind: 'renewal', by: 'a broken attestor' } as const;
+  await assert.rejects(ofWest.ca.issuance.issueForGateway({ attestation, csr }), { code: 'denied' });
 });
