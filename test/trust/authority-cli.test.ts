@@ -43,6 +43,7 @@ suite('an authority with its root', () => {
   test('issues, lists and revokes tokens', async () => {
     const wide = await say('token', 'issue', 'east', '--config', file, '--out', 'east.token');
     assert.match(wide.stderr, /may export services of every namespace/);
+    assert.match(wide.stderr, /^ {2}ACL SETUSER u-east reset on >PASSWORD ~isthmus:\{east\}:\* %R~isthmus:\* /m);
     const narrow = ['--exportable', 'shop/*', '--label', 'region=eu', '--may-publish-policy', '--max-services', '9'];
     const { stderr } = await say('token', 'issue', 'west', ...narrow, '--config', file, '--out', 'west.token');
     assert.doesNotMatch(stderr, /Warning/);
