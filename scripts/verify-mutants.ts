@@ -105,6 +105,12 @@ const mutants: readonly Mutant[] = [
     to: 'const good = true;',
   },
   {
+    name: 'PV-2 remembered',
+    file: `${verify}/path-builder.ts`,
+    from: 'if (good) this.#signatures',
+    to: 'if (good || (true as boolean)) this.#signatures',
+  },
+  {
     name: 'PV-2 fit keys',
     file: 'src/trust/x509/signature.ts',
     from: 'modulusLength >= 2048',

@@ -96,6 +96,13 @@ test('signatures that were checked before count for nothing under other anchors'
   assert.equal(verdict.ok ? 'ok' : verdict.reason, 'untrusted-issuer');
   source.set(trustStateOf(trust.roster, [newRoot().certificate, root.certificate]));
   assert.equal(verifier.verify(chain).ok, true);
+  const [first = new Uint8Array(), ...rest] = chain;
+  const damaged = Buffer.from(first);
+  damaged.writeUInt8((damaged.at(-1) ?? 0) ^ 1, damaged.length - 1);
+  for (const state of [trust, trustStateOf(trust.roster, [root.certificate])]) {
+    source.set(state);
+    assert.equal(verifier.verify([damaged, ...rest]).ok, false, 'a bad signature stays bad');
+  }
 });
 
 test('time is looked at each time', () => {
