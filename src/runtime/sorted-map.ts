@@ -77,8 +77,10 @@ export class SortedMap<K extends string, V> implements ReadonlyMap<K, V> {
 
   /** What leads from `before` to this map, in the order of the keys; values are compared by `Object.is`. */
   *differences(before: SortedMap<K, V>): Generator<Difference<K, V>> {
-    const old = new Cursor(before.#leaves);
-    const now = new Cursor(this.#leaves);
+    // Mostly one leaf of hundreds differs: what is the same up to it, and behind it, is passed over at a pointer each.
+    const { start, oldEnd, nowEnd } = differing(before.#leaves, this.#leaves);
+    const old = new Cursor(before.#leaves, start, oldEnd);
+    const now = new Cursor(this.#leaves, start, nowEnd);
     while (old.key !== undefined || now.key !== undefined) {
       if (skipShared(old, now)) continue;
       if (now.key === undefined || (old.key !== undefined && old.key < now.key)) {
@@ -118,18 +120,22 @@ export class SortedMap<K extends string, V> implements ReadonlyMap<K, V> {
   }
 }
 
-/** A position in the leaves; `key` is undefined behind the last entry. */
+/** A position in some of the leaves; `key` is undefined behind the last entry. */
 class Cursor<K extends string, V> {
   readonly #leaves: readonly Leaf<K, V>[];
-  #leaf = 0;
+  readonly #end: number;
+  #leaf: number;
   #at = 0;
 
-  constructor(leaves: readonly Leaf<K, V>[]) {
+  /** `end`: the index of the first leaf that is not looked at. */
+  constructor(leaves: readonly Leaf<K, V>[], start: number, end: number) {
     this.#leaves = leaves;
+    this.#leaf = start;
+    this.#end = end;
   }
 
   get leaf(): Leaf<K, V> | undefined {
-    return this.#leaves[this.#leaf];
+    return this.#leaf < this.#end ? this.#leaves[this.#leaf] : undefined;
   }
 
   get isAtStart(): boolean {
@@ -153,6 +159,25 @@ class Cursor<K extends string, V> {
     this.#leaf += 1;
     this.#at = 0;
   }
+}
+
+interface Differing {
+  readonly start: number;
+  readonly oldEnd: number;
+  readonly nowEnd: number;
+}
+
+/** The leaves between the longest beginning and the longest end that both share. */
+function differing(old: readonly object[], now: readonly object[]): Differing {
+  const most = Math.min(old.length, now.length);
+  let start = 0;
+  while (start < most && old[start] === now[start]) start += 1;
+  let [oldEnd, nowEnd] = [old.length, now.length];
+  while (oldEnd > start && nowEnd > start && old[oldEnd - 1] === now[nowEnd - 1]) {
+    oldEnd -= 1;
+    nowEnd -= 1;
+  }
+  return { start, oldEnd, nowEnd };
 }
 
 function skipShared<K extends string, V>(a: Cursor<K, V>, b: Cursor<K, V>): boolean {

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { messageOf } from '../../model/error.ts';
 import { roleOf, type SpiffeId, type TrustDomain, trustDomainOf } from '../../model/identity.ts';
 import type { Clock } from '../../model/ports/clock.ts';
@@ -63,6 +64,15 @@ export function createSealVerifier(trust: TrustSource, clock: Pick<Clock, 'now'>
   };
 }
 
+/** Keys of leaves that remembered paths end with: reading one costs as much as verifying with it. */
+const keys = new WeakMap<Uint8Array, KeyObject>();
+
+function keyOf(spki: Uint8Array): KeyObject {
+  const known = keys.get(spki) ?? readPublicKey(spki);
+  keys.set(spki, known);
+  return known;
+}
+
 interface Expected {
   readonly domain: TrustDomain;
   readonly kind: SealKind;
@@ -80,7 +90,7 @@ function judge(path: VerifiedPath, envelope: SealEnvelope, { domain, kind, now, 
   const early = now < path.notBefore ? checkTime(path, now) : undefined;
   if (early) return refuse('distrusted', early.detail);
   const signed = { bytes: signedBytes(kind, envelope.payload), signature: envelope.signature };
-  if (!verifySignature(readPublicKey(leaf.spki), oids.ecdsaSha256, signed)) {
+  if (!verifySignature(keyOf(leaf.spki), oids.ecdsaSha256, signed)) {
     return refuse('bad-signature', `the signature of ${id} does not verify`);
   }
   return { ok: true, payload: envelope.payload, signer: id, expired: checkTime(path, now) !== undefined };
