@@ -133,7 +133,8 @@ class H1Channel implements Channel, Idle {
         if (given || socket.destroyed)
           return callback(new IsthmusError('unavailable', 'The connection has ended'), null);
         given = true;
-        callback(null, socket as Socket);
+        // Not at once: undici, which has just asked, would not look again.
+        queueMicrotask(() => callback(null, socket as Socket));
       },
     });
     this.#client.on('disconnect', () => this.#gone());
