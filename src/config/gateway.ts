@@ -19,7 +19,7 @@ import {
   replicaName,
 } from './scalars.ts';
 import { type ConfigSource, sourceOf } from './source.ts';
-import { section, share } from '../wire/schema.ts';
+import { fromText, section, share } from '../wire/schema.ts';
 import { type Validated, validate } from './validate.ts';
 
 /** What `isthmus gateway` runs from. Paths are absolute. Its cluster is what its token says. */
@@ -50,6 +50,13 @@ export interface GatewayConfig {
   readonly identities: readonly SourceIdentityRule[];
   /** 0 to 1: the part of connections without trouble that the access log shows; those with trouble are all there. */
   readonly accessLog: { readonly sample: number };
+  /** Where spans of requests go, and how many of the traces begun here. Absent: traces are passed on as they come. */
+  readonly tracing?: {
+    /** OTLP over HTTP: `http://127.0.0.1:4318`; spans go to `/v1/traces` below it. */
+    readonly otlp: string;
+    /** 0 to 1; what others have begun is recorded when they do. Default 0.1. */
+    readonly sample: number;
+  };
   /** At shutdown, not ready but serving for so long: time for balancers to look away, in ms. Default 0. */
   readonly drainGraceMs: number;
   /** Then connections in progress have so long to finish, in ms. Default 30 s. */
@@ -63,6 +70,15 @@ export interface GatewayAddressConfig {
   readonly address: string;
   readonly port: number;
 }
+
+const otlpAddress: z.ZodType<string> = fromText(
+  `an address of OTLP over HTTP, such as 'http://127.0.0.1:4318'`,
+  (value) => {
+    const url = URL.canParse(value) ? new URL(value) : undefined;
+    const plain = url?.username === '' && url.password === '' && url.search === '' && url.hash === '';
+    return plain && (url.protocol === 'http:' || url.protocol === 'https:') ? value : undefined;
+  },
+);
 
 function schema(resolve: ResolvePath): z.ZodType<GatewayConfig> {
   return section({
@@ -86,6 +102,7 @@ function schema(resolve: ResolvePath): z.ZodType<GatewayConfig> {
     limits: gatewayLimits.prefault({}),
     identities: identityList.default([]),
     accessLog: section({ sample: share.default(1) }).prefault({}),
+    tracing: z.exactOptional(section({ otlp: otlpAddress, sample: share.default(0.1) })),
     drainGrace: duration(0, 600_000).default(0),
     drainTimeout: duration(0, 3_600_000).default(30_000),
     log: logLevel,

@@ -2,6 +2,7 @@ import type { RoleIo } from '../cli/role-io.ts';
 import type { GatewayConfig } from '../config/gateway.ts';
 import { blame } from '../config/source.ts';
 import { connectConfig, type ConfigClient } from '../gateway/io/config-client.ts';
+import type { OtlpTracing } from '../gateway/io/http/otlp-tracing.ts';
 import { type Gateway, startGateway } from '../gateway/io/gateway.ts';
 import { type AccessLog, sampled } from '../gateway/access-log.ts';
 import { StaticIdentities } from '../gateway/access/static-identities.ts';
@@ -64,6 +65,8 @@ export async function startGatewayRole(config: GatewayConfig, context: GatewayCo
       log,
     });
     started.add('config client', () => client.close());
+    const tracing = await openTracing(config, identity, { clock, log });
+    if (tracing) started.add('tracing', () => tracing.close());
     gateway = await startGateway({
       cluster: identity.cluster,
       instance: identity.instance,
@@ -82,6 +85,7 @@ export async function startGatewayRole(config: GatewayConfig, context: GatewayCo
       clock,
       log,
       limits: config.limits,
+      ...(tracing && { http: { tracer: tracing.tracer, traceMetrics: () => tracing.metrics() } }),
       identities: new StaticIdentities(config.identities, () => {
         const svid = identity.svid.current;
         return svid && trustDomainOf(svid.id);
@@ -142,6 +146,17 @@ function trustReport(selfCheck: SelfCheck | undefined, clock: Clock): TrustRepor
     ...(acknowledged && { acknowledged }),
     ...(problem !== undefined && { problem: problem.slice(0, 500) }),
   };
+}
+
+/** What traces need is loaded only when they are wanted. */
+async function openTracing(
+  { tracing }: GatewayConfig,
+  { cluster, instance }: GatewayIdentity,
+  { clock, log }: GatewayContext,
+): Promise<OtlpTracing | undefined> {
+  if (!tracing) return undefined;
+  const { startOtlpTracing } = await import('../gateway/io/http/otlp-tracing.ts');
+  return startOtlpTracing({ endpoint: tracing.otlp, sample: tracing.sample, cluster, instance, version, clock, log });
 }
 
 async function openIdentity(config: GatewayConfig, { clock, log }: GatewayContext): Promise<GatewayIdentity> {

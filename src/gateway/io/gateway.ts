@@ -21,6 +21,7 @@ import type { Exchange } from '../http/exchange.ts';
 import type { Tracer } from '../http/trace/tracer.ts';
 import { gaugesOf } from '../metrics/gauges.ts';
 import { RequestMetrics } from '../metrics/requests.ts';
+import type { MetricSamples } from '../metrics/series.ts';
 import { TrafficMetrics } from '../metrics/traffic.ts';
 import { ClusterProber } from './cluster-prober.ts';
 import { Connections } from './connections.ts';
@@ -67,6 +68,8 @@ export interface GatewayOptions {
     /** Look at the first bytes where a port says nothing of its protocol, see `spokenOn`. */
     readonly detect?: boolean;
     readonly tracer?: Tracer;
+    /** What becomes of the tracer's spans, for `/metrics`. */
+    readonly traceMetrics?: () => readonly MetricSamples[];
   };
   /** One entry per connection, or per request where those are told apart, after its end. Absent: none is written. */
   readonly accessLog?: AccessLog;
@@ -487,8 +490,9 @@ class RunningGateway implements Gateway {
         entries: this.#book.entries,
         svidNotAfter: svid.current?.notAfter,
       });
+    const traces = (): readonly MetricSamples[] => this.#options.http?.traceMetrics?.() ?? [];
     return startMetricsServer(listen, {
-      metrics: () => [...this.#metrics.metrics(), ...this.#requests.metrics(), ...gauges()],
+      metrics: () => [...this.#metrics.metrics(), ...this.#requests.metrics(), ...traces(), ...gauges()],
       config: () => ({ cluster, instance, version, limits, ...(settings && { settings }) }),
       routes: () => routesView(table.current, this.#book, clock.monotonic()),
       stats: () => ({ report: this.report(), limits: this.#limitUse() }),
