@@ -11,6 +11,15 @@ export interface BenchRow {
   readonly ratios: Readonly<Record<string, number>>;
   /** Rounds. */
   readonly runs: number;
+  /** The most that ours should be, where there is such a figure. */
+  readonly target?: number;
+  /** Whether it is not more than that. */
+  readonly reached?: boolean;
+}
+
+/** The row with what its figure should be at most. */
+export function withTarget(row: BenchRow, target: number | undefined): BenchRow {
+  return target === undefined ? row : { ...row, target, reached: row.isthmus <= target };
 }
 
 export function median(values: readonly number[]): number {

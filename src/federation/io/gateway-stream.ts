@@ -35,7 +35,7 @@ const ackTimeoutMs = 30_000;
 /** Refused updates in a row until it is disconnected; it comes back with a backoff. */
 const maxRefusals = 3;
 /** A larger update goes in several messages. */
-const maxMessageBytes: number = 1 << 20;
+const maxMessageBytes: number = 1 << 18;
 
 /**
  * One gateway's configuration stream. At most one update is under way: what changes meanwhile waits in the newest

@@ -12,7 +12,7 @@ export function keepYoungHeapSmall(): void {
 /** Bytes of the space for short-lived objects: larger ones only delay collections, smaller ones promote what dies soon. */
 const youngBytes = 16 << 20;
 /** The rest of the heap is collected when it has grown by so much since it was last. */
-const growthPercent = 40;
+const growthPercent = 25;
 const chunkBytes = 64 << 10;
 
 /**
