@@ -34,11 +34,9 @@ export class H2Try implements UpstreamTry {
     this.#events = events;
     stream.on('headers', (_headers, _flags, raw: RawFields) => this.#info(raw));
     stream.on('response', (_headers, flags, raw: RawFields) => this.#response(flags, raw));
-    stream.on('data', (chunk: Buffer) => this.#data(chunk));
     stream.on('trailers', (_headers, _flags, raw: RawFields) => {
       this.#trailersIn = readTrailers(raw);
     });
-    stream.on('end', () => this.#ended());
     stream.on('drain', () => {
       if (!this.#over) events.onDrain();
     });
@@ -93,6 +91,8 @@ export class H2Try implements UpstreamTry {
     this.#head = { ...head, endStream: (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0 };
     this.#outcome = speaksAgainst(head.status, head.fields, this.#head.endStream) ? 'failed' : 'good';
     this.#events.onHead(this.#head);
+    // Not before: on a connection that is a stream itself, 'data' would come ahead of 'response'.
+    this.#stream.on('data', (chunk: Buffer) => this.#data(chunk)).on('end', () => this.#ended());
   }
 
   #data(chunk: Buffer): void {
