@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ExportPreview } from '../../src/model/export-report.ts';
-import type { AgentStatus, ServiceDetail, ServiceRow } from '../../src/model/status.ts';
+import type { AgentStatus, LeaveReport, ServiceDetail, ServiceRow } from '../../src/model/status.ts';
 import { type Isthmus, isthmusIn } from '../cli/isthmus.ts';
 import { freePort } from '../support/ports.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
@@ -235,5 +235,15 @@ suite('two replicas of an agent', () => {
     start('agent-0', 'agent');
     await ok('status', '--config', 'agent-0.yaml', '--wait');
     assert.deepEqual([(await statusOf('agent-0')).leader, (await statusOf('agent-1')).leader], [false, true]);
+  });
+
+  test('leave: the leader says good-bye, and the standby stops too instead of taking over', async () => {
+    const report = JSON.parse(
+      await ok('leave', '--yes', '--grace', '200ms', '--config', 'agent-1.yaml', '-o', 'json'),
+    ) as LeaveReport;
+    assert.deepEqual([report.cluster, report.told], ['west', true]);
+    const exits = (): (number | null | undefined)[] => replicas.map((name) => roles.get(name)?.exitCode);
+    await until('both have stopped', async () => exits().every((code) => code !== null));
+    assert.deepEqual(exits(), [0, 0]);
   });
 });
