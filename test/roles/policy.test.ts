@@ -94,7 +94,8 @@ async function servedBy(from: ClusterName, service: ServiceKey): Promise<string 
   try {
     const { headers, body } = await request(`http://127.0.0.1:${port}/`, { reset: true });
     await body.dump();
-    return String(headers['x-served-by']);
+    const by = headers['x-served-by'];
+    return typeof by === 'string' ? by : undefined;
   } catch {
     return undefined;
   }
@@ -228,6 +229,13 @@ suite('policies on a running federation', () => {
       (by) => by === undefined,
     );
     for (let attempt = 0; attempt < 20; attempt += 1) assert.equal(await servedBy(west, web), undefined);
+    const answer = await request(`http://127.0.0.1:${federation.cluster(west).importPort(web, 80)}/`, { reset: true });
+    const told = await answer.body.text();
+    assert.equal(answer.statusCode, 503, told);
+    assert.ok(
+      told.length > 0 && told.length < 200 && !/south|127\.0\.0\.1/.test(told),
+      `short, and nothing about internals: ${told}`,
+    );
     const explained = await ask(west, (client) => client.get<Explanation>(`${adminPaths.explain}?to=shop/web:80`));
     assert.match(
       explained.steps.map(({ title, detail }) => `${title}: ${detail}`).join('\n'),
