@@ -13,7 +13,7 @@ export interface AckExchangeOptions {
   readonly acknowledge: (own: readonly AckRecord[]) => Promise<readonly AckRecord[]>;
   readonly clock: Clock;
   readonly log: Log;
-  /** Without any change it is said again after so long, in ms. Default 60,000. */
+  /** Without any change it is said again after so long, in ms. Default 10,000: a sibling may have something to say when this one has not. */
   readonly everyMs?: number;
 }
 
@@ -28,7 +28,7 @@ const spacingMs = 4000;
 
 /** Tells the authority what this replica proved, and learns what its siblings did: only one of them writes to the hub. */
 export function startAckExchange(options: AckExchangeOptions): AckExchange {
-  const { own, acknowledge, clock, log, everyMs = 60_000 } = options;
+  const { own, acknowledge, clock, log, everyMs = 10_000 } = options;
   const siblings = new Watchable<readonly AckRecord[]>([]);
   const stop = new AbortController();
   let changed = new AbortController();
