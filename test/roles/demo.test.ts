@@ -171,7 +171,7 @@ suite('isthmus demo', () => {
     await end('SIGKILL');
     await assert.rejects(async () => {
       for (let i = 0; i < 100; i += 1, await delay(50)) await ping();
-    }, /refused/i);
+    }, /refused|reset/i);
     assert.equal((await isthmus.run(['demo', 'status'])).status, 4);
     await startDemo(/Three linked clusters are up/);
     assert.equal((await json<DemoStatus>('demo', 'status')).kind, 'demo');

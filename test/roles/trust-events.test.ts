@@ -45,12 +45,10 @@ advertise: ['127.0.0.1:1']
   const config = accepted(parseAuthorityConfig(readDocument('authority.yaml', text), resolve));
   const { stateDir, federationDomain } = config;
   await initAuthority({ stateDir, federationDomain, clock, scryptCost: { N: 2 ** 12 } });
-  const { authority, close } = await startAuthority(
-    { ...config, advertise: [{ host: '127.0.0.1', port: 0 }] },
-    { clock, log, hub },
-  );
+  const running = await startAuthority({ ...config, advertise: [{ host: '127.0.0.1', port: 0 }] }, { clock, log, hub });
+  const { authority } = running;
   let open = true;
-  ends.push(() => (open ? close() : undefined));
+  ends.push(() => (open ? running.close() : undefined));
   const { token } = await authority.issueToken({ cluster: east });
   await writeFile(resolve('token'), token, { mode: 0o600 });
   const agentText = `
@@ -75,7 +73,7 @@ timings: { poll: 50ms }
     agent.api.bundles().bundles.find(({ trustDomain }) => trustDomain === 'east.mesh.example')?.sequence;
   await eventually('the newer bundles are here', () => sequenceHeld() === String(sequence), 20_000);
   // From here on nobody repairs what the owner of the hub does.
-  await close();
+  await running.close();
   open = false;
 
   let hints = 0;

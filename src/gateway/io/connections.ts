@@ -124,7 +124,7 @@ export class Connections {
 
   /** The gateway drains: whoever knows where one request ends and the next begins takes no more. */
   drain(): void {
-    for (const held of [...this.#open]) held.drain();
+    for (const held of this.#open) held.drain();
   }
 
   /** Writes the entry of a connection that was turned away. */

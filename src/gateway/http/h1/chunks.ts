@@ -38,18 +38,8 @@ const forbidden: ReadonlySet<string> = new Set([
 ]);
 const forbiddenPrefixes: readonly string[] = ['x-forwarded-', 'x-isthmus-', 'if-'];
 
-type State =
-  | 'size'
-  | 'extension name'
-  | 'extension value'
-  | 'quoted'
-  | 'escaped'
-  | 'after quoted'
-  | 'size lf'
-  | 'data'
-  | 'data cr'
-  | 'data lf'
-  | 'trailers';
+type ExtensionState = 'extension name' | 'extension value' | 'quoted' | 'escaped' | 'after quoted';
+type State = ExtensionState | 'size' | 'size lf' | 'data' | 'data cr' | 'data lf' | 'trailers';
 
 /**
  * Follows a chunked body (RFC 9112 §7.1) without taking it apart: its bytes go on as they came, once they are known to
@@ -106,7 +96,8 @@ export class ChunkScanner {
   }
 
   #step(byte: number): string | undefined {
-    switch (this.#state) {
+    const state = this.#state;
+    switch (state) {
       case 'size':
         return this.#sizeByte(byte);
       case 'extension name':
@@ -114,7 +105,7 @@ export class ChunkScanner {
       case 'quoted':
       case 'escaped':
       case 'after quoted':
-        return this.#extensionByte(byte);
+        return this.#extensionByte(state, byte);
       case 'size lf':
         if (byte !== lf) return 'A chunk size must end with CR and LF';
         this.#state = this.#size === 0 ? 'trailers' : 'data';
@@ -156,11 +147,11 @@ export class ChunkScanner {
   }
 
   /** `;name`, `;name=token` or `;name="text"`, without blanks. */
-  #extensionByte(byte: number): string | undefined {
+  #extensionByte(state: ExtensionState, byte: number): string | undefined {
     this.#extension += 1;
     this.#extensions += 1;
     if (this.#extension > maxExtension || this.#extensions > maxExtensions) return 'A chunk extension is too long';
-    switch (this.#state) {
+    switch (state) {
       case 'quoted':
         if (byte === quote) this.#state = 'after quoted';
         else if (byte === backslash) this.#state = 'escaped';
@@ -182,7 +173,7 @@ export class ChunkScanner {
           this.#named = false;
         } else return this.#extensionEnd(byte);
         return undefined;
-      default:
+      case 'after quoted':
         this.#named = true;
         return this.#extensionEnd(byte);
     }
