@@ -1,7 +1,7 @@
 import type { Node } from './mesh.ts';
 
 /** What a gateway's metrics port shows now. The node must have been started with `metrics: true`. */
-export async function scrape(node: Node): Promise<string> {
+async function scrape(node: Node): Promise<string> {
   return (await fetch(`http://127.0.0.1:${node.gateway.metricsPort}/metrics`)).text();
 }
 
