@@ -13,13 +13,30 @@ export interface BenchRow {
   readonly runs: number;
   /** The most that ours should be, where there is such a figure. */
   readonly target?: number;
-  /** Whether it is not more than that. */
+  /** What its ratio to one peer should be, where that is what counts. */
+  readonly ratioTarget?: RatioTarget;
+  /** Whether the target is kept. */
   readonly reached?: boolean;
+}
+
+/** What a ratio should be: one of the two bounds. */
+export interface RatioTarget {
+  readonly peer: string;
+  readonly atLeast?: number;
+  readonly atMost?: number;
 }
 
 /** The row with what its figure should be at most. */
 export function withTarget(row: BenchRow, target: number | undefined): BenchRow {
   return target === undefined ? row : { ...row, target, reached: row.isthmus <= target };
+}
+
+/** The row with what its ratio to a peer should be. */
+export function withRatioTarget(row: BenchRow, target: RatioTarget | undefined): BenchRow {
+  if (!target) return row;
+  const { peer, atLeast = 0, atMost = Number.POSITIVE_INFINITY } = target;
+  const ratio = row.ratios[peer] ?? Number.NaN;
+  return { ...row, ratioTarget: target, reached: ratio >= atLeast && ratio <= atMost };
 }
 
 export function median(values: readonly number[]): number {

@@ -38,8 +38,10 @@ function count(flag: 'rounds' | 'seconds'): number {
   return value;
 }
 
-if (!/^[a-z]+$/.test(name) || ['run', 'row'].includes(name) || !existsSync(file)) {
-  fail(`No benchmark '${name}'. Usage: npm run bench -- <tunnel> [--json] [--rounds N] [--seconds N] [--only row,row]`);
+if (!/^[a-z]+$/.test(name) || ['run', 'row', 'program'].includes(name) || !existsSync(file)) {
+  fail(
+    `No benchmark '${name}'. Usage: npm run bench -- <tunnel|http|policy|federation|trust> [--json] [--rounds N] [--seconds N] [--only row,row]`,
+  );
 }
 const bench = (await import(file.href)) as Bench;
 const missing = bench.needs.filter((program) => spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0);
@@ -50,11 +52,12 @@ const rows = await bench.run({ rounds: count('rounds'), seconds: count('seconds'
 if (values.json) {
   for (const row of rows) process.stdout.write(`${JSON.stringify(row)}\n`);
 } else {
-  const cells = rows.map(({ what, unit, isthmus, peers, ratios, runs }) => [
+  const cells = rows.map(({ what, unit, isthmus, peers, ratios, runs, reached }) => [
     `${what} (${unit})`,
     String(isthmus),
     ...Object.entries(peers).map(([peer, value]) => `${peer} ${value} (${ratios[peer]}×)`),
     `${runs} runs`,
+    ...(reached === undefined ? [] : [reached ? 'reached' : 'missed']),
   ]);
   for (const row of cells)
     process.stdout.write(

@@ -15,6 +15,7 @@ if (process.argv.includes('bench')) {
     { program: 'haproxy', apt: 'haproxy', brew: 'haproxy' },
     { program: 'nginx', apt: 'nginx', brew: 'nginx' },
     { program: 'wrk', apt: 'wrk', brew: 'wrk' },
+    { program: 'h2load', apt: 'nghttp2-client', brew: 'nghttp2' },
     { program: 'psql', apt: 'postgresql', brew: 'postgresql' },
   );
 }

@@ -1,9 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import type { ChildProcess } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseServiceKey } from '../../src/model/names.ts';
 import type { Svid } from '../../src/model/trust.ts';
 import { pemOf } from '../../src/runtime/io/tls.ts';
@@ -11,6 +8,7 @@ import { gatewayId, type TestCa } from '../../test/gateway/support/identities.ts
 import { serviceRoute } from '../../test/gateway/support/mesh.ts';
 import { roomy, routeTo, settled, spawnGateway } from '../../test/gateway/support/spawn-gateway.ts';
 import { freePort } from '../../test/support/ports.ts';
+import { accepts, kill, pinned, rssOf } from '../program.ts';
 
 /** One way from the load to the backend. */
 export interface Contestant {
@@ -117,11 +115,7 @@ async function haproxy(dir: string, core: number, side: HaproxySide): Promise<Ch
       `backend out\n${side.server(pem)}\n`,
     ].join('\n'),
   );
-  const child = spawn('taskset', ['-c', String(core), 'haproxy', '-db', '-q', '-f', config], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  await once(child, 'spawn');
-  return child;
+  return pinned(core, ['haproxy', '-db', '-q', '-f', config]);
 }
 
 /** nginx with one worker: `/` answers two bytes, `/bulk` sixteen MiB. */
@@ -143,35 +137,7 @@ http {
 }
 `,
   );
-  const arguments_ = ['-c', String(core), 'nginx', '-p', dir, '-c', config, '-e', 'stderr'];
-  const child = spawn('taskset', arguments_, { stdio: ['ignore', 'inherit', 'inherit'] });
-  await once(child, 'spawn');
+  const child = await pinned(core, ['nginx', '-p', dir, '-c', config, '-e', 'stderr']);
   await accepts(port);
   return { port, close: () => kill(child) };
-}
-
-/** Waits until something listens there. */
-async function accepts(port: number): Promise<void> {
-  for (let attempt = 0; attempt < 200; attempt += 1) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1');
-      socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
-      socket.once('connect', () => socket.destroy());
-    });
-    if (open) return;
-    await sleep(20);
-  }
-  throw new Error(`Nothing listens on port ${port}`);
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = once(child, 'exit');
-  child.kill('SIGKILL');
-  await gone;
-}
-
-function rssOf(pid: number): number {
-  const kb = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-  return Number(kb ?? 0) * 1024;
 }

@@ -1,3 +1,5 @@
+import { type AccessLog, sampled } from '../../../src/gateway/access-log.ts';
+import { createLog } from '../../../src/runtime/io/log.ts';
 import type { Svid, TrustState } from '../../../src/model/trust.ts';
 import type { RouteTable } from '../../../src/model/route.ts';
 import { startGateway, type Gateway } from '../../../src/gateway/io/gateway.ts';
@@ -25,6 +27,8 @@ export interface GatewaySpec {
   readonly table: RouteTable;
   readonly limits: Partial<GatewayLimits>;
   readonly drainTimeoutMs: number;
+  /** See `sampled`; undefined: no access log. */
+  readonly accessLogShare: number | undefined;
 }
 
 export type ToGateway =
@@ -68,6 +72,12 @@ const log: Log = {
 // As the role does.
 keepYoungHeapSmall();
 
+/** As the role writes it. */
+function accessLogOf(share: number): AccessLog {
+  const lines = createLog('gateway', 'info', { write: (text: string) => void process.stderr.write(text) });
+  return sampled((entry) => lines.info(entry, 'connection'), { share, random: () => systemClock.random() });
+}
+
 let gateway: Gateway | undefined;
 let table: Watchable<RouteTable> | undefined;
 
@@ -85,6 +95,7 @@ async function start(spec: GatewaySpec): Promise<void> {
     clock: systemClock,
     log,
     limits: spec.limits,
+    ...(spec.accessLogShare !== undefined && { accessLog: accessLogOf(spec.accessLogShare) }),
   });
   const running = gateway;
   process.once('SIGTERM', () => {

@@ -27,6 +27,8 @@ export interface SpawnOptions {
   readonly core?: number;
   /** What the program is started through. */
   readonly launcher?: readonly string[];
+  /** 0 to 1: the part of unremarkable connections and requests that is logged, on stderr; absent: nothing is. */
+  readonly accessLogShare?: number;
   /** Arguments of node itself. */
   readonly nodeArguments?: readonly string[];
   readonly services?: readonly ServiceRoute[];
@@ -62,6 +64,7 @@ export async function spawnGateway(options: SpawnOptions): Promise<SpawnedGatewa
     table: tableOf(options.services ?? [], options.routes ?? []),
     limits: options.limits ?? {},
     drainTimeoutMs: options.drainTimeoutMs ?? 5000,
+    accessLogShare: options.accessLogShare,
   };
   const pinned = core === undefined ? [] : ['taskset', '-c', String(core)];
   const node = [process.execPath, '--expose-gc', ...nodeArguments, script];

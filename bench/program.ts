@@ -1,0 +1,49 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Starts a program on one core. `stdout`: the file that takes it; absent: nobody does. */
+export async function pinned(
+  core: number,
+  words: readonly string[],
+  { stdout }: { readonly stdout?: string } = {},
+): Promise<ChildProcess> {
+  const out = stdout === undefined ? 'ignore' : openSync(stdout, 'a');
+  try {
+    const child = spawn('taskset', ['-c', String(core), ...words], { stdio: ['ignore', out, 'inherit'] });
+    await once(child, 'spawn');
+    return child;
+  } finally {
+    if (typeof out === 'number') closeSync(out);
+  }
+}
+
+/** Waits until something listens there. */
+export async function accepts(port: number): Promise<void> {
+  for (let attempt = 0; attempt < 200; attempt += 1) {
+    const open = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1');
+      socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+      socket.once('connect', () => socket.destroy());
+    });
+    if (open) return;
+    await sleep(20);
+  }
+  throw new Error(`Nothing listens on port ${port}`);
+}
+
+/** Resolves when it is gone. */
+export async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill('SIGKILL');
+  await gone;
+}
+
+/** Resident bytes. */
+export function rssOf(pid: number): number {
+  const kb = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return Number(kb ?? 0) * 1024;
+}
