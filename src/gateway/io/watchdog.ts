@@ -1,6 +1,7 @@
 import type { Http2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
+import { endSoon } from './farewell.ts';
 import { Liveness, type LivenessRules } from '../tunnel/liveness.ts';
 
 export interface WatchdogOptions {
@@ -16,9 +17,6 @@ export interface WatchdogOptions {
   /** Called once; the watchdog has then ended. */
   readonly onDead: (silentMs: number) => void;
 }
-
-/** For what a session that ends still has to say. */
-const farewellMs = 1000;
 
 /**
  * Pings a session and says when its peer has gone silent. However the session ends, its connection does too: Node waits
@@ -39,7 +37,8 @@ export function watchSession(session: Http2Session, options: WatchdogOptions): (
       timer = clock.schedule(verdict.nextMs, look);
       return;
     }
-    timer = clock.schedule(farewellMs, () => socket.destroy());
+    timer = undefined;
+    endSoon(socket, clock);
     if (verdict) options.onDead(verdict.silentMs);
   };
   const ping = (): void => {

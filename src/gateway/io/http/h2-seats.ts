@@ -5,7 +5,7 @@ import type { Seats } from './h2-channel.ts';
 import { H1Channels } from './h2-to-h1.ts';
 import type { HttpPort, HttpPorts } from './ports.ts';
 
-type Pool = Seats & Pick<H2Sessions, 'sweep' | 'close'>;
+type Pool = Seats & Pick<H2Sessions, 'size' | 'sweep' | 'close'>;
 
 /**
  * Ways to the upstreams of every service port for requests that came over HTTP/2. What the upstream speaks is what its
@@ -22,6 +22,13 @@ export class H2Seats {
     this.#options = options;
   }
 
+  /** Connections to upstreams that have not ended. */
+  get size(): number {
+    let sum = 0;
+    for (const pool of this.#pools.values()) sum += pool.size;
+    return sum;
+  }
+
   of(port: HttpPort): Seats {
     let pool = this.#pools.get(port);
     if (!pool) this.#pools.set(port, (pool = this.#make(port)));
@@ -34,13 +41,12 @@ export class H2Seats {
       const { entry } = port;
       const gone = this.#ports.get(entry.route.key, port.port) !== port;
       pool.sweep(now, (place) => !gone && port.serves(place));
-      if (gone) this.#pools.delete(port);
+      if (gone && pool.size === 0) this.#pools.delete(port);
     }
   }
 
   close(): void {
     for (const pool of this.#pools.values()) pool.close();
-    this.#pools.clear();
   }
 
   #make({ entry, port }: HttpPort): Pool {

@@ -18,7 +18,8 @@ import {
 import type { GatewayLimits } from '../../limits.ts';
 import { type Abuse, SessionGuard } from '../../tunnel/session-guard.ts';
 import type { Held } from '../carried.ts';
-import { abortEnd } from '../splice.ts';
+import { endSoon } from '../farewell.ts';
+import { abortEnd, type CutReason } from '../splice.ts';
 import type { HttpClient, HttpContext } from './context.ts';
 import { H2Request } from './h2-request.ts';
 import { clientBounds, clientSettings } from './h2-settings.ts';
@@ -26,6 +27,8 @@ import type { HttpPort } from './ports.ts';
 
 /** A client that is gone without a word is noticed after about so long. */
 const keepAliveMs = 60_000;
+/** A client that was told to go away, and for which nothing runs, is gone after this, whether it has heard it or not. */
+const leaveMs = 5000;
 
 /** Serves HTTP/2 to a client that has begun with its preface (RFC 9113 §3.3, prior knowledge). */
 export function serveH2(client: HttpClient, context: HttpContext): void {
@@ -40,6 +43,7 @@ class H2Connection implements Held {
   readonly #requests = new Set<H2Request>();
   #session: ServerHttp2Session | undefined;
   #idleSince: number;
+  #ending = false;
 
   constructor(client: HttpClient, context: HttpContext) {
     this.#client = client;
@@ -64,7 +68,7 @@ class H2Connection implements Held {
     const control = (): void => this.#punish(this.#guard.control(clock.monotonic()));
     session.on('ping', control).on('remoteSettings', control);
     // The connection may be half open, HTTP/2 may not: who sends no more frames opens no window either.
-    end.once('end', () => session.destroy());
+    end.once('end', () => this.#destroy());
     session.on('error', () => undefined);
     session.once('close', () => connections.remove(this));
     session.on('stream', (stream: ServerHttp2Stream, _headers, flags, raw: RawFields) =>
@@ -80,9 +84,13 @@ class H2Connection implements Held {
   }
 
   sweep(now: number): void {
+    // Whoever destroyed it: Node does, too.
+    if (this.#session?.destroyed) this.#destroy();
     for (const request of this.#requests) request.sweep(now);
     if (this.#requests.size > 0) this.#idleSince = now;
-    else if (now - this.#idleSince >= this.#context.limits.httpKeepAliveMs) this.drain();
+    const idleMs = now - this.#idleSince;
+    if (this.#session?.closed && idleMs >= leaveMs) this.#destroy();
+    else if (idleMs >= this.#context.limits.httpKeepAliveMs) this.drain();
   }
 
   /** Tells the client to go away; requests in progress go on. */
@@ -90,9 +98,19 @@ class H2Connection implements Held {
     if (this.#session && !this.#session.closed) this.#session.close();
   }
 
-  cut(why: 'cut' | 'overload' = 'cut'): void {
+  /** What is in progress has no more right to go on than what is still to come. */
+  recheck(): void {
+    const { judge, permit } = this.#client;
+    if (permit?.revoked() !== undefined) return this.cut('denied');
+    for (const request of this.#requests) {
+      const { method = '', path = '' } = request.exchange.request;
+      if (judge?.(method, path).decision === 'denied') request.cut('denied');
+    }
+  }
+
+  cut(why: CutReason = 'cut'): void {
     for (const request of this.#requests) request.cut(why);
-    if (why === 'cut') this.#session?.destroy();
+    if (why !== 'overload') this.#destroy();
   }
 
   /** Requests find their sessions by themselves: one that many share is of more use than a fresh connection. */
@@ -107,7 +125,17 @@ class H2Connection implements Held {
   #punish(abuse: Abuse | undefined): void {
     const session = this.#session;
     if (!abuse || !session || session.destroyed) return;
-    session.destroy(new IsthmusError('denied', `Client was cut off: ${abuse}`), constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    const error = new IsthmusError('denied', `Client was cut off: ${abuse}`);
+    session.destroy(error, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    this.#destroy();
+  }
+
+  /** Its connection ends as well, whether the client reads or not. */
+  #destroy(): void {
+    this.#session?.destroy();
+    if (this.#ending) return;
+    this.#ending = true;
+    endSoon(this.#client.end, this.#context.clock);
   }
 
   #request(stream: ServerHttp2Stream, flags: number, raw: RawFields): void {

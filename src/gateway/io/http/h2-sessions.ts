@@ -87,11 +87,12 @@ export class H2Sessions implements Seats {
   /** Call about once a second. `serves`: whether a place is still one. `now`: monotonic ms. */
   sweep(now: number, serves: (place: Place) => boolean): void {
     const { httpUpstreamIdleMs } = this.#options.limits;
+    // Those too that take nothing new: what still runs in them must not wait for a server that is gone.
+    for (const one of this.#all) one.check(now);
     for (const [place, groups] of this.#groups) {
       const stays = serves(place);
       for (const [key, group] of groups) {
         for (const one of group.sessions.slice()) {
-          one.check(now);
           const idle = one.idleSince !== undefined && now - one.idleSince >= httpUpstreamIdleMs;
           if (!stays || idle || !one.dialled.usable) one.retire();
         }

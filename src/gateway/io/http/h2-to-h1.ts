@@ -35,6 +35,10 @@ export class H1Channels implements Seats {
     this.#idle = new IdlePool({ total: httpUpstreams, perPlace: httpUpstreamsPerPlace });
   }
 
+  get size(): number {
+    return this.#all.size;
+  }
+
   take(want: SeatWant, done: (seat: Seat) => void): () => void {
     const { upstreams, clock } = this.#options;
     const first = upstreams.first(this.#entry, want);

@@ -7,6 +7,7 @@ import { requestFields } from '../../http/h2/onward.ts';
 import { Pulse } from '../../http/h2/pulse.ts';
 import type { GatewayLimits } from '../../limits.ts';
 import type { Dialled } from '../dial.ts';
+import { endSoon } from '../farewell.ts';
 import type { Channel, Outgoing, TryEvents, UpstreamTry } from './h2-channel.ts';
 import { upstreamBounds, upstreamSettings } from './h2-settings.ts';
 import { H2Try, type H2TryOwner } from './h2-try.ts';
@@ -28,6 +29,8 @@ export interface H2UpstreamEvents {
 const doubtMs = 10_000;
 /** …and given up after this. */
 const unansweredMs = 5000;
+/** A session that is to end, and in which nothing runs, is over after this, whether the server has heard it or not. */
+const leaveMs = 5000;
 
 /** One HTTP/2 session, by prior knowledge, to one endpoint or through one tunnel. */
 export class H2Upstream implements Channel, H2TryOwner {
@@ -43,6 +46,7 @@ export class H2Upstream implements Channel, H2TryOwner {
   readonly #pulse = new Pulse({ doubtMs, unansweredMs });
   #active = 0;
   #leaving = false;
+  #ending = false;
   #idleSince: number;
 
   constructor(http2: ClientHttp2Session, dialled: Dialled, options: H2UpstreamOptions, events: H2UpstreamEvents) {
@@ -113,9 +117,14 @@ export class H2Upstream implements Channel, H2TryOwner {
     this.#pulse.heard();
   }
 
-  /** Call about once a second. */
+  /** Call about once a second until it is closed. */
   check(now: number): void {
-    if (this.#active === 0 || this.#http2.destroyed) return;
+    // Whoever destroyed it: Node does, too.
+    if (this.#http2.destroyed) return this.destroy();
+    if (this.#active === 0) {
+      if (this.#leaving && now - this.#idleSince >= leaveMs) this.destroy();
+      return;
+    }
     const verdict = this.#pulse.check(now);
     if (verdict === 'dead') return this.destroy(new IsthmusError('timeout', 'The server does not answer pings'));
     if (verdict !== 'ping') return;
@@ -132,6 +141,9 @@ export class H2Upstream implements Channel, H2TryOwner {
   destroy(error?: IsthmusError): void {
     this.#leave();
     this.#http2.destroy(error, constants.NGHTTP2_CANCEL);
+    if (this.#ending) return;
+    this.#ending = true;
+    endSoon(this.dialled.end, this.#clock);
   }
 
   #leave(): void {
@@ -174,7 +186,10 @@ export function openH2(
   const settle = (result: ClientHttp2Session | IsthmusError | undefined): void => {
     timer.cancel();
     http2.off('remoteSettings', ready).off('close', closed);
-    if (!(result instanceof Object) || result instanceof IsthmusError) http2.destroy();
+    if (!(result instanceof Object) || result instanceof IsthmusError) {
+      http2.destroy();
+      endSoon(end, clock);
+    }
     if (result) done(result);
   };
   const ready = (): void => settle(http2);

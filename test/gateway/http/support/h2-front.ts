@@ -35,10 +35,20 @@ export interface H2Front {
   readonly entries: AccessLogEntry[];
   /** Requests that the service has in this gateway. */
   active(): number;
+  /** Connections of clients that have not ended. */
+  open(): number;
+  /** Bytes that waited for slow receivers at the last sweep. */
+  buffered(): number;
+  /** Connections to upstreams that have not ended. */
+  upstreams(): number;
+  /** Ends all of them. */
+  cutUpstreams(): void;
   setEndpoints(endpoints: readonly number[]): void;
   /** What the gateway does each second. */
   sweep(now?: number): void;
   drain(): void;
+  /** Ends every connection at once. */
+  cut(): void;
   close(): Promise<void>;
 }
 
@@ -108,6 +118,7 @@ export async function startH2Front(options: H2FrontOptions): Promise<H2Front> {
         connections,
         ended: (exchange) => void entries.push(exchange.entry(clock.monotonic(), clock.now())),
         draining: () => draining,
+        sendsAway: () => draining,
         tracer: options.tracer,
         requestId: () => `made-${(made += 1)}`,
       },
@@ -117,6 +128,10 @@ export async function startH2Front(options: H2FrontOptions): Promise<H2Front> {
     port: server.port,
     entries,
     active: () => book.get(service)?.circuit.open ?? 0,
+    open: () => connections.size,
+    upstreams: () => h2.size,
+    cutUpstreams: () => h2.close(),
+    buffered: () => connections.buffered,
     setEndpoints,
     sweep(now = clock.monotonic()) {
       connections.sweep(now);
@@ -127,6 +142,7 @@ export async function startH2Front(options: H2FrontOptions): Promise<H2Front> {
       server.stop();
       connections.drain();
     },
+    cut: () => connections.cutAll(),
     async close() {
       connections.cutAll();
       h2.close();
