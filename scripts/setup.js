@@ -1,5 +1,6 @@
-// Brings what the tests need beyond npm packages: redis-server with its client, openssl, curl; and with `bench` what the
-// benchmarks and long proofs measure against. Prints the one line to run where it cannot.
+// Brings what the tests need beyond npm packages: redis-server with its client, openssl, clients and servers of HTTP that
+// are not ours; and with `bench` what the benchmarks and long proofs measure against. Prints the one line to run where it
+// cannot.
 import { spawnSync } from 'node:child_process';
 import { platform } from 'node:os';
 
@@ -8,14 +9,15 @@ const needed = [
   { program: 'redis-cli', apt: 'redis-tools', brew: 'redis' },
   { program: 'openssl', apt: 'openssl', brew: 'openssl' },
   { program: 'curl', apt: 'curl', brew: 'curl' },
+  { program: 'wrk', apt: 'wrk', brew: 'wrk' },
+  { program: 'nginx', apt: 'nginx', brew: 'nginx' },
+  { program: 'nghttp', apt: 'nghttp2-client', brew: 'nghttp2' },
+  { program: 'h2load', apt: 'nghttp2-client', brew: 'nghttp2' },
 ];
 
 if (process.argv.includes('bench')) {
   needed.push(
     { program: 'haproxy', apt: 'haproxy', brew: 'haproxy' },
-    { program: 'nginx', apt: 'nginx', brew: 'nginx' },
-    { program: 'wrk', apt: 'wrk', brew: 'wrk' },
-    { program: 'h2load', apt: 'nghttp2-client', brew: 'nghttp2' },
     { program: 'psql', apt: 'postgresql', brew: 'postgresql' },
   );
 }
