@@ -8,13 +8,22 @@ import {
   type ConnectionFacts,
   type ResponseFlag,
 } from '../access-log.ts';
+import type { Permit } from '../access/permit.ts';
 import { type Candidate, race, type RaceResult } from '../balance/race.ts';
 import type { Outcome } from '../balance/service-book.ts';
 import type { ServiceEntry } from '../balance/service-entry.ts';
 import type { GatewayLimits } from '../limits.ts';
 import type { Dialled } from './dial.ts';
 import type { CarriedBytes } from '../metrics/traffic.ts';
-import { abortEnd, type Splice, type SpliceCause, type SpliceEnd, type SpliceResult, splice } from './splice.ts';
+import {
+  abortEnd,
+  type CutReason,
+  type Splice,
+  type SpliceCause,
+  type SpliceEnd,
+  type SpliceResult,
+  splice,
+} from './splice.ts';
 
 /** A client that was accepted and where it may go. */
 export interface CarryRequest {
@@ -23,6 +32,8 @@ export interface CarryRequest {
   readonly port: number;
   readonly candidates: readonly Candidate<Dialled>[];
   readonly about: ConnectionFacts;
+  /** By which it was let in; absent: a client of this cluster, which needs none. */
+  readonly permit?: Permit;
   /** Tells the client that it is connected; undefined for a plain one, which needs no word. */
   readonly accept?: (() => void) | undefined;
   /** Tells the client that nothing could be reached. */
@@ -59,8 +70,10 @@ export interface Held {
   sweep(now: number): void;
   /** Takes nothing new, and ends when what runs has ended. */
   drain(): void;
+  /** The table has changed: ends what may not go on. */
+  recheck(): void;
   /** Resets it. */
-  cut(why?: 'cut' | 'overload'): void;
+  cut(why?: CutReason): void;
 }
 
 /** Whoever counts connections. */
@@ -84,6 +97,8 @@ export class Carried implements Held {
   #toldReceived = 0;
   #toldSent = 0;
   #settled = false;
+  /** Why it was not allowed any more. */
+  #revoked: string | undefined;
 
   constructor(request: CarryRequest, options: CarriedOptions, owner: Owner) {
     this.#request = request;
@@ -129,7 +144,14 @@ export class Carried implements Held {
     if (this.#splice) this.#tell(this.#splice);
   }
 
-  cut(why: 'cut' | 'overload' = 'cut'): void {
+  recheck(): void {
+    const why = this.#revoked === undefined ? this.#request.permit?.revoked() : undefined;
+    if (why === undefined) return;
+    this.#revoked = why;
+    this.cut('denied');
+  }
+
+  cut(why: CutReason = 'cut'): void {
     if (this.#splice) return this.#splice.cut(why);
     abortEnd(this.#request.client);
   }
@@ -170,7 +192,8 @@ export class Carried implements Held {
     this.#request.accept?.();
     this.#splice = splice(this.#request.client, dialled.end, (result) => {
       dialled.release(outcomeOf(result));
-      this.#end({ result, flag: flagOf(result), details: detailsOf(result), dialled, attempts, connectedAt });
+      const details = this.#revoked ?? detailsOf(result);
+      this.#end({ result, flag: flagOf(result), details, dialled, attempts, connectedAt });
     });
   }
 
@@ -250,6 +273,8 @@ export function flagOf({ cause }: SpliceResult): ResponseFlag {
       return 'LR';
     case 'overload':
       return 'UO';
+    case 'denied':
+      return 'RBAC';
   }
 }
 

@@ -127,6 +127,11 @@ export class Connections {
     for (const held of this.#open) held.drain();
   }
 
+  /** The table has changed: what it does not allow any more ends. */
+  recheck(): void {
+    for (const held of this.#open) held.recheck();
+  }
+
   /** Writes the entry of a connection that was turned away. */
   turnedAway({ about, entry, port, flag, status, details }: TurnedAway): void {
     this.#options.accessLog?.({

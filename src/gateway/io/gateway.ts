@@ -248,6 +248,7 @@ class RunningGateway implements Gateway {
       connections: this.#connections,
       ended: (exchange) => this.#requestEnded(exchange),
       draining: () => this.#isDraining,
+      sendsAway: () => this.#sendsAway,
       tracer: http?.tracer,
       requestId: randomUUID,
     };
@@ -421,6 +422,7 @@ class RunningGateway implements Gateway {
     this.#pool.setTable(table);
     this.#book.setTable(table, this.#options.clock.monotonic());
     this.#clusterProber.setTable(table);
+    this.#connections.recheck();
     this.#setTakenOut(table);
     if (this.#stage === 'serving' || this.#stage === 'leaving') void this.#imports.setTable(table);
     this.#judgeReadiness();
@@ -437,7 +439,9 @@ class RunningGateway implements Gateway {
     if (takenOut === this.#takenOut) return;
     this.#takenOut = takenOut;
     log.info({ connections: this.#connections.size }, takenOut ? 'drained by an operator' : 'no longer drained');
-    if (takenOut) this.#hbone?.sendAway();
+    if (!takenOut) return;
+    this.#hbone?.sendAway();
+    this.#connections.drain();
   }
 
   #trustChanged(): void {

@@ -4,7 +4,7 @@ import type { AccessJudge, AccessVerdict, Caller } from '../../model/access.ts';
 import type { ClusterName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { SourceIdentity } from '../../model/ports/source-identity.ts';
-import { carriesRequests, declaredProtocol } from '../../model/protocol.ts';
+import { declaredProtocol } from '../../model/protocol.ts';
 import type { RoutePort } from '../../model/route.ts';
 import {
   type ConnectRequest,
@@ -18,6 +18,7 @@ import {
 } from '../../wire/connect.ts';
 import type { ConnectionFacts, ResponseFlag } from '../access-log.ts';
 import { callerOf } from '../access/caller.ts';
+import { Permit, type PermitContext, seesRequests } from '../access/permit.ts';
 import type { ServiceBook } from '../balance/service-book.ts';
 import type { ServiceEntry } from '../balance/service-entry.ts';
 import { spokenOn } from '../http/spoken.ts';
@@ -60,6 +61,7 @@ type Judgement =
       readonly ok: true;
       readonly entry: ServiceEntry;
       readonly rule: string;
+      readonly permit: Permit;
       /** Undefined: nothing more is to be judged. */
       readonly judge: RequestJudge | undefined;
     }
@@ -74,9 +76,12 @@ type Judgement =
 /** Takes clients in: decides whether they may, and where they go. */
 export class Intake {
   readonly #options: IntakeOptions;
+  readonly #permits: PermitContext;
 
   constructor(options: IntakeOptions) {
     this.#options = options;
+    const { access, book } = options;
+    this.#permits = { access, routeOf: (service) => book.get(service)?.route };
   }
 
   /** A plain client on an import listener. */
@@ -158,15 +163,16 @@ export class Intake {
       traceparent: request.traceparent,
     };
     if (!judgement.ok) return this.#refuse(stream, { judgement, about, port: request.port });
-    const { entry, judge } = judgement;
+    const { entry, judge, permit } = judgement;
     const source = sourceOf(request, remoteAddress);
-    if (judge) return this.#requests(stream, { entry, port: request.port, source, about, judge });
+    if (judge) return this.#requests(stream, { entry, port: request.port, source, about, judge, permit });
     connections.carry({
       client: stream,
       entry,
       port: request.port,
       candidates: inboundCandidates(candidates, entry, { port: request.port, source }),
       about,
+      permit,
       accept: () => stream.respond(encodeAccepted(entry.active)),
       refuse: (reason) => refuseStream(stream, reason, clock),
     });
@@ -178,7 +184,7 @@ export class Intake {
    */
   #requests(
     stream: ServerHttp2Stream,
-    of: Pick<HttpClient, 'port' | 'source' | 'about' | 'judge'> & { readonly entry: ServiceEntry },
+    of: Pick<HttpClient, 'port' | 'source' | 'about' | 'judge' | 'permit'> & { readonly entry: ServiceEntry },
   ): void {
     const { upstreams, clock, connections, http } = this.#options;
     const { entry, port, source, about } = of;
@@ -219,17 +225,17 @@ export class Intake {
     if (hop > 0) return no('loop');
     if (!entry || !known) return no('not-exported');
     const { access } = this.#options;
-    const seesRequests = carriesRequests(declaredProtocol(portOf(entry, port) ?? {}));
-    const verdict = access.connection({ route: entry.route, port, caller, seesRequests });
+    const { route } = entry;
+    const verdict = access.connection({ route, port, caller, seesRequests: seesRequests(route, port) });
     if (verdict.decision === 'denied') return no('denied', verdict);
-    if (!entry.route.ports.some((one) => one.port === port)) return no('unknown-port', verdict);
+    if (!route.ports.some((one) => one.port === port)) return no('unknown-port', verdict);
     if (this.#options.draining()) return no('draining', verdict);
     const overload = this.#options.connections.overload(entry, caller.peer);
     if (overload) return no('overloaded', verdict, `limit-${overload}`);
-    // Each request by the rules that hold when it comes.
-    const judge: RequestJudge = (method, target) =>
-      access.request({ route: entry.route, port, caller, seesRequests, method, target });
-    return { ok: true, entry, rule: verdict.rule, judge: verdict.decision === 'perRequest' ? judge : undefined };
+    const unseen = verdict.decision === 'allowed';
+    const permit = new Permit(this.#permits, { service, port, caller, unseen });
+    const judge: RequestJudge = (method, target) => permit.request(method, target);
+    return { ok: true, entry, rule: verdict.rule, permit, judge: unseen ? undefined : judge };
   }
 
   #refuse(

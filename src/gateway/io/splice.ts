@@ -16,7 +16,12 @@ export type SpliceCause =
   /** This gateway ended it. */
   | 'cut'
   /** This gateway ended it because too much waited for its receiver. */
-  | 'overload';
+  | 'overload'
+  /** This gateway ended it because it is not allowed any more. */
+  | 'denied';
+
+/** Why this gateway ends what runs. */
+export type CutReason = Extract<SpliceCause, 'cut' | 'overload' | 'denied'>;
 
 export interface SpliceResult {
   readonly cause: SpliceCause;
@@ -34,7 +39,7 @@ export interface Splice {
   /** Called regularly: cuts what was idle, or lingered after an abort, for too long. */
   sweep(now: number, limits: { readonly idleTimeoutMs: number; readonly lingerMs: number }): void;
   /** Resets both sides at once. */
-  cut(why: 'cut' | 'overload'): void;
+  cut(why: CutReason): void;
 }
 
 /** Chunks from this size on take the paths for bulk; smaller ones are sent and forgotten at once. */
@@ -226,11 +231,11 @@ class Pair implements Splice {
     this.#upstream.destroy();
   }
 
-  cut(why: 'cut' | 'overload'): void {
+  cut(why: CutReason): void {
     this.#abort(why);
     // What waits for a side that has ended cleanly would go on waiting.
     this.#client.destroy();
-    if (why === 'overload') this.#upstream.destroy();
+    if (why !== 'cut') this.#upstream.destroy();
   }
 
   #abort(why: SpliceCause): void {

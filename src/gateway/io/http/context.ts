@@ -3,6 +3,7 @@ import type { ClusterName, ServiceKey } from '../../../model/names.ts';
 import type { Clock } from '../../../model/ports/clock.ts';
 import type { ConnectRequest } from '../../../wire/connect.ts';
 import type { ConnectionFacts } from '../../access-log.ts';
+import type { Permit } from '../../access/permit.ts';
 import type { Exchange } from '../../http/exchange.ts';
 import type { Tracer } from '../../http/trace/tracer.ts';
 import type { GatewayLimits } from '../../limits.ts';
@@ -27,6 +28,8 @@ export interface HttpContext {
   readonly ended: (exchange: Exchange) => void;
   /** The gateway takes nothing new: connections end with the request in progress. */
   readonly draining: () => boolean;
+  /** Clients that can come back elsewhere are asked to, response by response; whoever comes is served all the same. */
+  readonly sendsAway: () => boolean;
   /** Undefined: traces are passed on as they come. */
   readonly tracer: Tracer | undefined;
   /** 128 random bits in hex, for requests without `x-request-id`. */
@@ -46,6 +49,8 @@ export interface HttpClient {
   readonly onward: ConnectRequest | undefined;
   /** Judges each request; undefined: nothing is to be judged any more. */
   readonly judge: RequestJudge | undefined;
+  /** By which it was let in; absent: a client of this cluster, which needs none. */
+  readonly permit?: Permit;
   /** An upstream that was connected before the client was accepted, for its first request. */
   readonly opened: Dialled | undefined;
 }

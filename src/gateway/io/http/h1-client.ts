@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { SpiffeId } from '../../../model/identity.ts';
 import { nameOf, namespaceOf } from '../../../model/names.ts';
+import type { ResponseFlag } from '../../access-log.ts';
 import { Deadline } from '../../http/deadline.ts';
 import { Exchange } from '../../http/exchange.ts';
 import { isTokenByte } from '../../http/h1/bytes.ts';
@@ -23,7 +24,7 @@ import {
 } from '../../http/reply.ts';
 import { sniffH2 } from '../../http/sniff.ts';
 import { flagOf, type Held } from '../carried.ts';
-import { abortEnd, type Splice, splice, type SpliceEnd, wasReset } from '../splice.ts';
+import { abortEnd, type CutReason, type Splice, splice, type SpliceEnd, wasReset } from '../splice.ts';
 import { tunnelFor } from './tunnel-key.ts';
 import type { HttpClient, HttpContext } from './context.ts';
 import { H1Request, type RequestOwner } from './h1-request.ts';
@@ -43,6 +44,12 @@ type Phase =
 const lingerMs = 2000;
 /** While the gateway drains: a connection that rests for so long is closed. */
 const drainRestMs = 1000;
+/** What the log says of a request that is cut. */
+const cutAs: Readonly<Record<CutReason, readonly [ResponseFlag, string]>> = {
+  cut: ['LR', 'local_reset'],
+  overload: ['UO', 'receive_budget'],
+  denied: ['RBAC', forbidden.details],
+};
 const requestIdForm = /^[\x21-\x7e]{1,200}$/;
 const empty = Buffer.alloc(0);
 const lineEnd = '\r\n';
@@ -131,11 +138,20 @@ export class H1Client implements Held, RequestOwner {
     this.#closing = true;
   }
 
-  cut(why: 'cut' | 'overload' = 'cut'): void {
+  /** What is in progress has no more right to go on than what is still to come. */
+  recheck(): void {
+    const { judge, permit } = this.#client;
+    const inRequest = this.#phase === 'request' || this.#phase === 'upgraded';
+    const { method, target } = this.#head;
+    const denied = inRequest && judge?.(method, target).decision === 'denied';
+    if (denied || permit?.revoked() !== undefined) this.cut('denied');
+  }
+
+  cut(why: CutReason = 'cut'): void {
     if (this.#splice) return this.#splice.cut(why);
-    this.#request?.cut(why === 'cut' ? 'LR' : 'UO', why === 'cut' ? 'local_reset' : 'receive_budget');
+    this.#request?.cut(...cutAs[why]);
     abortEnd(this.#end);
-    if (why === 'cut') this.#end.destroy();
+    if (why !== 'overload') this.#end.destroy();
   }
 
   // What a request asks for.
@@ -252,7 +268,7 @@ export class H1Client implements Held, RequestOwner {
   };
 
   get #goesOn(): boolean {
-    return !this.#closing && !this.#context.draining() && !(this.#inputEnded && this.#rest.length === 0);
+    return !this.#closing && !this.#context.sendsAway() && !(this.#inputEnded && this.#rest.length === 0);
   }
 
   /** Looked up anew: handlers change it. */

@@ -245,7 +245,7 @@ export class H1Request implements ResponseSink {
     this.#kept = undefined;
     if (status === 101) return this.#upgrade(head, piece);
     this.#close =
-      !this.#plan.keepsAlive || !this.#body.done || this.#context.draining() || head.framing.kind === 'close';
+      !this.#plan.keepsAlive || !this.#body.done || this.#context.sendsAway() || head.framing.kind === 'close';
     this.#unchunks = this.#plan.old && head.framing.kind === 'chunked';
     if (this.#unchunks) this.#close = true;
     this.#answer(head, piece);

@@ -11,6 +11,7 @@ import { fieldOf, fieldsOf, type H2RequestHead, type RawFields, readTrailers } f
 import { asHeaders, onwardFields, responseFields, withTryFields } from '../../http/h2/onward.ts';
 import {
   bodyTooLarge,
+  forbidden,
   noConnection,
   noEndpoint,
   overloaded,
@@ -23,6 +24,7 @@ import { mayRetry } from '../../http/retry.ts';
 import { describeClient, describeServer } from '../../http/trace/describe.ts';
 import type { AttemptTrace, RequestTrace } from '../../http/trace/tracer.ts';
 import type { Place } from '../dial.ts';
+import type { CutReason } from '../splice.ts';
 import type { HttpClient, HttpContext } from './context.ts';
 import type { Channel, Incoming, Seat, Seats, TryFailure, UpstreamTry } from './h2-channel.ts';
 import { abortStream } from './h2-streams.ts';
@@ -56,6 +58,12 @@ interface Current {
 
 /** Statuses whose responses have no content (RFC 9110 §6.4.1). */
 const bodiless: ReadonlySet<number> = new Set([204, 205, 304]);
+/** What is told, and logged, of a request that is cut. */
+const cutReplies: Readonly<Record<CutReason, Reply>> = {
+  cut: { ...noConnection, flag: 'LR', details: 'gateway_drained' },
+  overload: overloaded('receive_budget'),
+  denied: forbidden,
+};
 const cancelledDetails = 'downstream_remote_disconnect';
 
 /** One request of an HTTP/2 client, from its head to the end of its response, over as many tries as it takes. */
@@ -189,10 +197,8 @@ export class H2Request {
   }
 
   /** This gateway ends it. */
-  cut(why: 'cut' | 'overload'): void {
-    this.#giveUp(
-      why === 'cut' ? { ...noConnection, flag: 'LR', details: 'gateway_drained' } : overloaded('receive_budget'),
-    );
+  cut(why: CutReason): void {
+    this.#giveUp(cutReplies[why]);
   }
 
   #startTimers(): void {

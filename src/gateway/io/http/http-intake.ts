@@ -90,6 +90,10 @@ class Sniffing implements Held {
 
   drain(): void {}
 
+  recheck(): void {
+    if (this.#client.permit?.revoked() !== undefined) this.cut();
+  }
+
   cut(): void {
     abortEnd(this.#client.end);
   }
