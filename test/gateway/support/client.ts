@@ -16,6 +16,7 @@ export function readToEnd(socket: Socket): Promise<Exchange> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let end: Exchange['end'] = 'reset';
+    if (socket.destroyed) return resolve({ received: Buffer.alloc(0), end });
     socket
       .on('data', (chunk: Buffer) => chunks.push(chunk))
       .on('end', () => {
