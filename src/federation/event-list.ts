@@ -1,18 +1,5 @@
 import type { Partition } from '../model/ports/hub.ts';
-import type { LogRefusal } from './log/partition-state.ts';
-
-/** Why something in the hub was not believed. */
-export type ReadRefusal =
-  | LogRefusal
-  | 'malformed'
-  | 'bad-signature'
-  | 'foreign-signer'
-  | 'distrusted'
-  | 'unknown-chain'
-  /** Signed by a certificate that has run out, and newer than what is held. */
-  | 'expired-signer'
-  /** The hub will not transfer it. */
-  | 'too-large';
+import type { ReadRefusal } from './refusal.ts';
 
 /**
  * What happened to a partition that somebody may want to know of.
@@ -46,32 +33,47 @@ export interface FederationEvent {
   readonly at: number;
 }
 
-/** Remembered events; the oldest go first. */
+/** Remembered events. */
 const maxEvents = 256;
 /** A detail may quote what strangers wrote. */
 const maxDetailLength = 500;
 
-/** The last events, bounded, repetitions counted instead of listed. */
+/**
+ * The last events, bounded, repetitions counted instead of listed. When there are too many, the oldest of the partition
+ * with the most goes: who makes trouble without end does not hide the trouble of others.
+ */
 export class EventList {
-  readonly #events = new Map<string, FederationEvent>();
+  /** By partition, then by what happened; in the order in which it last happened. */
+  readonly #events = new Map<Partition, Map<string, FederationEvent>>();
+  #size = 0;
 
   /** `now`: wall clock in ms. */
   add(event: Pick<FederationEvent, 'cluster' | 'kind' | 'detail'>, now: number): void {
     const { cluster, kind } = event;
     const detail = event.detail.slice(0, maxDetailLength);
-    const key = `${cluster} ${kind} ${detail}`;
-    const before = this.#events.get(key);
-    this.#events.delete(key);
-    const { count = 0, firstAt = now } = before ?? {};
-    this.#events.set(key, { cluster, kind, detail, count: count + 1, firstAt, at: now });
-    for (const oldest of this.#events.keys()) {
-      if (this.#events.size <= maxEvents) break;
-      this.#events.delete(oldest);
-    }
+    const key = `${kind} ${detail}`;
+    const events = this.#events.get(cluster) ?? new Map<string, FederationEvent>();
+    this.#events.set(cluster, events);
+    const { count = 0, firstAt = now } = events.get(key) ?? {};
+    if (!events.delete(key)) this.#size += 1;
+    events.set(key, { cluster, kind, detail, count: count + 1, firstAt, at: now });
+    while (this.#size > maxEvents) this.#dropOne();
   }
 
   /** In the order in which they last happened. */
   list(): readonly FederationEvent[] {
-    return [...this.#events.values()];
+    return [...this.#events.values()].flatMap((events) => [...events.values()]).toSorted((a, b) => a.at - b.at);
+  }
+
+  #dropOne(): void {
+    const [[cluster, most]] = [...this.#events].toSorted(([, a], [, b]) => b.size - a.size) as [
+      [Partition, Map<string, FederationEvent>],
+    ];
+    for (const oldest of most.keys()) {
+      most.delete(oldest);
+      break;
+    }
+    this.#size -= 1;
+    if (most.size === 0) this.#events.delete(cluster);
   }
 }

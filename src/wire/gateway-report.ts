@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { IsthmusError, messageOf } from '../model/error.ts';
 import {
   type ClusterName,
   parseClusterName,
@@ -12,6 +11,7 @@ import type { GatewayAddress } from '../model/record.ts';
 import type { ServiceStanding } from '../model/shares.ts';
 import type { Acknowledgement } from '../model/trust.ts';
 import { acknowledgementShape } from './acknowledgement.ts';
+import { decodeJson } from './json-decoding.ts';
 
 /** What a gateway says of itself when it connects to its agent. */
 export interface GatewayAdvert {
@@ -208,7 +208,7 @@ export function encodeReport(report: GatewayReport): Uint8Array {
 
 /** @throws IsthmusError `corrupt` */
 export function decodeReport(bytes: Uint8Array): GatewayReport {
-  return decode('report', reportSchema, { bytes, limit: maxReportBytes }) as GatewayReport;
+  return decodeJson("A gateway's report", reportSchema, { bytes, limit: maxReportBytes }) as GatewayReport;
 }
 
 export function encodeAdvert(advert: GatewayAdvert): Uint8Array {
@@ -217,23 +217,5 @@ export function encodeAdvert(advert: GatewayAdvert): Uint8Array {
 
 /** An address without kind and number of instances is one instance. @throws IsthmusError `corrupt` */
 export function decodeAdvert(bytes: Uint8Array): GatewayAdvert {
-  return decode('advert', advertSchema, { bytes, limit: maxAdvertBytes });
-}
-
-function decode<T>(
-  what: string,
-  schema: z.ZodType<T>,
-  from: { readonly bytes: Uint8Array; readonly limit: number },
-): T {
-  const { bytes, limit } = from;
-  if (bytes.length > limit) {
-    throw new IsthmusError('corrupt', `A gateway's ${what} of ${bytes.length} bytes is over the limit of ${limit}`);
-  }
-  try {
-    return schema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)));
-  } catch (cause) {
-    const issue = cause instanceof z.ZodError ? cause.issues[0] : undefined;
-    const why = issue ? `at ${issue.path.join('.') || 'its root'}: ${issue.message}` : messageOf(cause);
-    throw new IsthmusError('corrupt', `A gateway's ${what} does not decode: ${why.slice(0, 300)}`, { cause });
-  }
+  return decodeJson("A gateway's advert", advertSchema, { bytes, limit: maxAdvertBytes });
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { IsthmusError, messageOf } from '../model/error.ts';
 import type { RecordKey } from '../model/record.ts';
 import { canonicalJson } from './canonical-json.ts';
+import { decodeJson } from './json-decoding.ts';
 import { maxRecordBytes, maxRecordKeyLength } from './record.ts';
 
 /**
@@ -114,34 +114,21 @@ export function encodeDelta(delta: PartitionDelta): Uint8Array {
 
 /** @throws IsthmusError `corrupt` */
 export function decodeHead(bytes: Uint8Array): PartitionHead {
-  const { v: _, ...head } = decode('head', headSchema, bytes, maxSmallBytes);
+  const { v: _, ...head } = decodeJson("A partition's head", headSchema, { bytes, limit: maxSmallBytes });
   return head;
 }
 
 /** @throws IsthmusError `corrupt` */
 export function decodeLease(bytes: Uint8Array): PartitionLease {
-  const { v: _, ...lease } = decode('lease', leaseSchema, bytes, maxSmallBytes);
+  const { v: _, ...lease } = decodeJson("A partition's lease", leaseSchema, { bytes, limit: maxSmallBytes });
   return lease;
 }
 
 /** @throws IsthmusError `corrupt` */
 export function decodeDelta(bytes: Uint8Array): PartitionDelta {
-  const { v: _, ops, ...delta } = decode('delta', deltaSchema, bytes, maxDeltaBytes);
+  const { v: _, ops, ...delta } = decodeJson("A partition's delta", deltaSchema, { bytes, limit: maxDeltaBytes });
   return {
     ...delta,
     ops: new Map(ops.map(([key, text]) => [key, text === null ? undefined : Buffer.from(text, 'utf8')])),
   };
-}
-
-function decode<T>(what: string, schema: z.ZodType<T>, bytes: Uint8Array, limit: number): T {
-  if (bytes.length > limit) {
-    throw new IsthmusError('corrupt', `A partition's ${what} of ${bytes.length} bytes is over the limit of ${limit}`);
-  }
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    return schema.parse(JSON.parse(text));
-  } catch (cause) {
-    const why = cause instanceof z.ZodError ? `at ${cause.issues[0]?.path.join('.') || 'its root'}` : messageOf(cause);
-    throw new IsthmusError('corrupt', `A partition's ${what} does not decode: ${why.slice(0, 200)}`, { cause });
-  }
 }

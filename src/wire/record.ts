@@ -1,10 +1,11 @@
 import { z } from 'zod';
-import { IsthmusError, messageOf } from '../model/error.ts';
+import { IsthmusError } from '../model/error.ts';
 import { parseSpiffeId } from '../model/identity.ts';
 import { parseClusterName, parseReplicaName, parseServiceKey } from '../model/names.ts';
 import { type ClusterRecord, type RecordKey, recordKeyOf } from '../model/record.ts';
 import { acknowledgementShape, keyId } from './acknowledgement.ts';
 import { canonicalJson } from './canonical-json.ts';
+import { brokenRule, parseUtf8 } from './json-decoding.ts';
 
 /**
  * Records as they lie in a partition of the hub: canonical JSON with `v: 1`. New members are optional, so that the
@@ -200,28 +201,20 @@ export function decodeRecord(key: RecordKey, bytes: Uint8Array): RecordDecoding 
     return refused(`a key of ${key.length} characters is over ${maxRecordKeyLength}`);
   if (bytes.length > maxRecordBytes) return refused(`${bytes.length} bytes are over the limit of ${maxRecordBytes}`);
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    const { v, ...members } = versionSchema.parse(JSON.parse(text));
+    const { v, ...members } = versionSchema.parse(parseUtf8(bytes));
     if (v > version || !knownKinds.has(members.kind)) {
       return { ok: false, unknown: true, detail: `kind '${members.kind}' of version ${v} is not known here` };
     }
     const parsed = recordSchema.safeParse(members);
-    if (!parsed.success) return refused(issueOf(parsed.error));
+    if (!parsed.success) return refused(brokenRule(parsed.error));
     const record = parsed.data as ClusterRecord;
     const home = recordKeyOf(record);
     return home === key ? { ok: true, record } : refused(`it belongs under '${home.slice(0, maxRecordKeyLength)}'`);
   } catch (thrown) {
-    return refused(thrown instanceof z.ZodError ? issueOf(thrown) : messageOf(thrown).slice(0, 200));
+    return refused(brokenRule(thrown));
   }
 }
 
 function refused(detail: string): RecordDecoding {
   return { ok: false, detail };
-}
-
-function issueOf(error: z.ZodError): string {
-  const [issue] = error.issues;
-  return issue
-    ? `${issue.path.join('.').slice(0, 100) || 'record'}: ${issue.message.slice(0, 200)}`
-    : 'does not decode';
 }

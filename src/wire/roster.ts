@@ -4,6 +4,7 @@ import { authorityTrustDomain, clusterTrustDomain, parseTrustDomain } from '../m
 import { parseClusterName } from '../model/names.ts';
 import type { AdmissionLimits, Roster, RosterEntry } from '../model/trust.ts';
 import { keyId } from './acknowledgement.ts';
+import { decodeJson } from './json-decoding.ts';
 
 /** The roster as the authority seals it: JSON, members in order of their names, so that equal rosters are equal bytes. */
 
@@ -78,15 +79,7 @@ export function encodeRoster(roster: Roster): Uint8Array {
 
 /** Also checks that every member's trust domain is the one that follows from its name. @throws IsthmusError `corrupt` */
 export function decodeRoster(bytes: Uint8Array): Roster {
-  if (bytes.length > maxRosterBytes) {
-    throw new IsthmusError('corrupt', `A roster of ${bytes.length} bytes is over the limit of ${maxRosterBytes}`);
-  }
-  let parsed: z.infer<typeof schema>;
-  try {
-    parsed = schema.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
-  } catch (cause) {
-    throw new IsthmusError('corrupt', 'A roster does not decode', { cause });
-  }
+  const parsed = decodeJson('A roster', schema, { bytes, limit: maxRosterBytes });
   const { federationDomain } = parsed;
   const clusters = new Map<RosterEntry['cluster'], RosterEntry>();
   for (const entry of parsed.clusters) {

@@ -1,11 +1,11 @@
 import { z } from 'zod';
-import { IsthmusError } from '../model/error.ts';
 import type { AccessPlan, AccessRule, CallerMatch, RequestMatch } from '../model/access.ts';
 import { parseTrustDomain } from '../model/identity.ts';
 import { parseClusterName, parseReplicaName, parseServiceKey } from '../model/names.ts';
 import type { ClusterRoute, DrainPlan, FailoverPlan, RouteTable, ServiceRoute, Target } from '../model/route.ts';
 import { type HashKey, type HttpPlan, isRetryCondition, type TrafficPlan } from '../model/traffic.ts';
 import { MapDigest } from './digest.ts';
+import { decodeJson } from './json-decoding.ts';
 
 /**
  * The parts of a route table as they cross from agent to gateway: JSON, keys in a fixed order, so that equal routes are
@@ -322,7 +322,7 @@ export function encodeClusterRoute(route: ClusterRoute): Uint8Array {
 
 /** @throws IsthmusError `corrupt` */
 export function decodeServiceRoute(bytes: Uint8Array): ServiceRoute {
-  const { ports, endpoints, ...rest } = decode('service route', serviceSchema, bytes);
+  const { ports, endpoints, ...rest } = decodeJson('A service route', serviceSchema, { bytes, limit: maxRouteBytes });
   return {
     ...rest,
     ports: ports.map(({ port: number, name, appProtocol, importPort }) => ({
@@ -337,18 +337,7 @@ export function decodeServiceRoute(bytes: Uint8Array): ServiceRoute {
 
 /** @throws IsthmusError `corrupt` */
 export function decodeClusterRoute(bytes: Uint8Array): ClusterRoute {
-  return decode('cluster route', clusterSchema, bytes);
-}
-
-function decode<T>(what: string, schema: z.ZodType<T>, bytes: Uint8Array): T {
-  if (bytes.length > maxRouteBytes) {
-    throw new IsthmusError('corrupt', `A ${what} of ${bytes.length} bytes is over the limit of ${maxRouteBytes}`);
-  }
-  try {
-    return schema.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
-  } catch (cause) {
-    throw new IsthmusError('corrupt', `A ${what} does not decode`, { cause });
-  }
+  return decodeJson('A cluster route', clusterSchema, { bytes, limit: maxRouteBytes });
 }
 
 /** Keeps the digest of a table while parts of it change. */

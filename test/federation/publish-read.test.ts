@@ -10,11 +10,11 @@ import type { Commit, CommitResult, Hub } from '../../src/model/ports/hub.ts';
 import type { Sealer } from '../../src/model/ports/seal.ts';
 import type { ExportRecord } from '../../src/model/record.ts';
 import { Watchable } from '../../src/runtime/watchable.ts';
-import { digestOf } from '../../src/wire/digest.ts';
-import { decodeHead, encodeDelta } from '../../src/wire/partition.ts';
+import { decodeHead } from '../../src/wire/partition.ts';
 import { encodeRecord } from '../../src/wire/record.ts';
 import { decodeSeal } from '../../src/wire/seal.ts';
 import { east, entryOf, eventually, exportOf, gatewayOf, keyed, south, trustOf, west } from './support/federation.ts';
+import { altered } from './support/altered.ts';
 import { forge } from './support/forge.ts';
 import { Site } from './support/site.ts';
 
@@ -34,16 +34,6 @@ function readyAt(partitions: Partitions, key: string): number | undefined {
 
 function withReady(ready: number): ExportRecord {
   return exportOf('shop/web', { endpoints: { total: 1000, ready } });
-}
-
-/** The hub with some methods replaced. */
-function altered(hub: Hub, change: Partial<Hub>): Hub {
-  return new Proxy(hub, {
-    get: (target, name: keyof Hub) => {
-      const member = change[name] ?? target[name];
-      return typeof member === 'function' ? member.bind(target) : member;
-    },
-  });
 }
 
 async function headOf(hub: Hub, cluster: ClusterName = east): Promise<ReturnType<typeof decodeHead>> {
@@ -261,30 +251,6 @@ test('lost hints: polling heals', async () => {
   await eventually(reader.partitions, (p) => readyAt(p, web) === 4);
 });
 
-test('a poisoned record harms itself only, and its last good version stays', async () => {
-  await using site = await Site.on(createEmbeddedHub());
-  const reader = await site.reader(west);
-  const sealer = site.seals.sealer(east);
-  const good = encodeRecord(exportOf('shop/web'));
-  await forge(site.hub, sealer, { epoch: 1, revision: 1, values: new Map([[web, good]]) });
-  await eventually(reader.partitions, (p) => kindAt(p, web) === 'export');
-  const values = new Map<string, Uint8Array>([
-    [web, Buffer.from([0xff, 0xfe, 0x00])],
-    [db, encodeRecord(exportOf('shop/db'))],
-    ['export/shop/big', Buffer.alloc(10 << 20, 0x20)],
-    ['export/shop/odd', Buffer.from('{"v":1,"kind":"export"}')],
-    ['export/shop/misfiled', good],
-    ['future/x', Buffer.from('{"v":1,"kind":"future"}')],
-  ]);
-  await forge(site.hub, sealer, { epoch: 1, revision: 2, values });
-  const seen = await eventually(reader.partitions, (p) => kindAt(p, db) === 'export');
-  assert.deepEqual([...(seen.get(east)?.records.keys() ?? [])].toSorted(), [db, web]);
-  assert.match(seen.get(east)?.problem ?? '', /4 of 6 records do not decode/);
-  await reader.close();
-  const restarted = await site.reader(west);
-  assert.equal(kindAt(restarted.partitions.current, web), 'export', 'the last good version survives a restart');
-});
-
 test('an export that vanishes without a tombstone stays', async () => {
   await using site = await Site.on(createEmbeddedHub());
   const reader = await site.reader(west);
@@ -295,131 +261,6 @@ test('an export that vanishes without a tombstone stays', async () => {
   await forge(site.hub, sealer, { epoch: 2, revision: 1, values: new Map() });
   const seen = await eventually(reader.partitions, (p) => p.get(east)?.epoch === 2);
   assert.equal(kindAt(seen, web), 'export');
-});
-
-test('a hub that lies is not believed', async (t) => {
-  const good = new Map([[web, encodeRecord(exportOf('shop/web'))]]);
-  const bad = new Map([[web, encodeRecord(withReady(666))]]);
-
-  async function lie(tell: (site: Site, sealer: Sealer) => Promise<void>, reason: string): Promise<void> {
-    await using site = await Site.on(createEmbeddedHub());
-    const reader = await site.reader(west);
-    const sealer = site.seals.sealer(east);
-    await forge(site.hub, sealer, { epoch: 5, revision: 5, values: good });
-    await eventually(reader.partitions, (p) => kindAt(p, web) === 'export');
-    await tell(site, sealer);
-    const until = performance.now() + 3000;
-    while (!reader.refusals().some((refusal) => refusal.reason === reason) && performance.now() < until)
-      await delay(10);
-    const seen = reader.partitions.current;
-    assert.equal(readyAt(seen, web), 1);
-    assert.deepEqual([seen.get(east)?.epoch, seen.get(east)?.revision], [5, 5]);
-    assert.ok(
-      reader.refusals().some((refusal) => refusal.reason === reason && refusal.cluster === east),
-      reason,
-    );
-  }
-
-  const at = { epoch: 5, revision: 6, values: bad };
-  await t.test('a signer nobody vouches for', () =>
-    lie((site) => forge(site.hub, site.seals.forged(east), at), 'distrusted'),
-  );
-  await t.test("another member's signer", () =>
-    lie((site) => forge(site.hub, site.seals.sealer(west), at), 'foreign-signer'),
-  );
-  await t.test('an older state', () =>
-    lie((site, sealer) => forge(site.hub, sealer, { epoch: 5, revision: 4, values: bad }), 'rollback'),
-  );
-  await t.test('the same revision with other content', () =>
-    lie((site, sealer) => forge(site.hub, sealer, { epoch: 5, revision: 5, values: bad }), 'equivocation'),
-  );
-  await t.test('a head that speaks for another partition', () =>
-    lie((site, sealer) => forge(site.hub, sealer, { ...at, cluster: south }), 'foreign'),
-  );
-  await t.test('newer, by a certificate that has run out', () =>
-    lie(async (site, sealer) => {
-      site.seals.expire(sealer);
-      await forge(site.hub, sealer, at);
-    }, 'expired-signer'),
-  );
-  await t.test('records that were not signed', () =>
-    lie((site, sealer) => forge(site.hub, sealer, { ...at, values: good, stored: bad }), 'digest-mismatch'),
-  );
-  await t.test('bytes that are nothing', () =>
-    lie(async (site) => {
-      const [expectedHead] = await site.hub.readHeads([east]);
-      const commit = { expectedHead, head: Buffer.from('garbage'), snapshot: true, delta: undefined, hint: 'east 9 9' };
-      await site.hub.commit(east, { ...commit, records: new Map() });
-    }, 'malformed'),
-  );
-  await t.test('a delta that does not lead to what was signed', () =>
-    lie(async (site, sealer) => {
-      const [head] = await site.hub.readHeads([east]);
-      const ops = new Map([[web, bad.get(web)]]);
-      const payload = encodeDelta({ cluster: east, epoch: 5, previous: 5, revision: 6, ops, digest: digestOf(good) });
-      const commit = {
-        expectedHead: head,
-        head: head as Uint8Array,
-        snapshot: false,
-        records: new Map(),
-        hint: 'east 5 6',
-      };
-      await site.hub.commit(east, { ...commit, delta: sealer.seal('delta', payload) });
-    }, 'digest-mismatch'),
-  );
-});
-
-test('a foreign head in the own partition is overwritten', async () => {
-  await using site = await Site.on(createEmbeddedHub());
-  const reader = await site.reader(west);
-  const publisher = await site.publisher(east);
-  publisher.publish(keyed(exportOf('shop/web')), { synced: true });
-  await eventually(publisher.status, (status) => status.settled);
-  const { epoch } = publisher.status.current;
-  await forge(site.hub, site.seals.forged(east), { epoch: epoch + 5, revision: 1, values: new Map() });
-  await eventually(publisher.status, (status) => status.repairs > 0 && status.state === 'publishing');
-  publisher.publish(keyed(withReady(2)), { synced: true });
-  await eventually(reader.partitions, (p) => readyAt(p, web) === 2);
-  assert.equal((await headOf(site.hub)).epoch, epoch);
-});
-
-test('a hub in which somebody keeps writing over the partition is not fought at full speed', async () => {
-  await using site = await Site.on(createEmbeddedHub());
-  let commits = 0;
-  const hub = altered(site.hub, {
-    async commit(this: Hub): Promise<CommitResult> {
-      commits += 1;
-      return { ok: false, head: Buffer.from(`foreign ${commits}`) };
-    },
-  });
-  const publisher = await site.publisher(east, { hub, backoff: { initialMs: 20, maxMs: 200 } });
-  publisher.publish(keyed(exportOf('shop/web')), { synced: true });
-  await delay(400);
-  assert.ok(commits > 3 && commits < 12, `${commits} commits`);
-});
-
-test('a flood of false hints is not followed one by one', async () => {
-  await using site = await Site.on(createEmbeddedHub());
-  let reads = 0;
-  let shout: (hint: string) => void = () => undefined;
-  const hub = altered(site.hub, {
-    readSnapshot(this: Hub, partition) {
-      reads += 1;
-      return site.hub.readSnapshot(partition);
-    },
-    subscribe: (listener) => {
-      shout = listener;
-      return () => undefined;
-    },
-  });
-  await site.reader(west, { hub, pollMs: 10_000 });
-  await delay(20);
-  reads = 0;
-  for (let turn = 0; turn < 100; turn += 1) {
-    shout(`east 99 ${turn}`);
-    await delay(2);
-  }
-  assert.ok(reads >= 1 && reads < 10, `${reads} reads`);
 });
 
 test('loss of contact is not deletion, also over a restart', async () => {

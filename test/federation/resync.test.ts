@@ -7,6 +7,7 @@ import { IsthmusError } from '../../src/model/error.ts';
 import type { Hub } from '../../src/model/ports/hub.ts';
 import type { ClusterRecord, RecordKey } from '../../src/model/record.ts';
 import { encodeRecord } from '../../src/wire/record.ts';
+import { altered } from './support/altered.ts';
 import { counting } from './support/counting-hub.ts';
 import { east, eventually, exportOf, keyed, south, west } from './support/federation.ts';
 import { forge } from './support/forge.ts';
@@ -87,15 +88,6 @@ test('who fell behind the log compares buckets and fetches only what differs', a
   assert.ok(traffic.received < whole / 4, `${traffic.received} of ${whole}`);
   assert.deepEqual(reader.refusals(), []);
 });
-
-function altered(hub: Hub, change: Partial<Hub>): Hub {
-  return new Proxy(hub, {
-    get: (target, name: keyof Hub) => {
-      const member = change[name] ?? target[name];
-      return typeof member === 'function' ? member.bind(target) : member;
-    },
-  });
-}
 
 test('an index that lies leads to a snapshot, and is believed in nothing', async (t) => {
   const lies: Readonly<Record<string, (hub: Hub) => Partial<Hub>>> = {

@@ -95,8 +95,8 @@ timings: { poll: 50ms }
     assert.equal(find()?.cluster, 'authority');
   };
   await put(old.head, old.records.get(bundlesRecordKey));
-  await said('rollback', new RegExp(`^sequence \\d+ was offered, ${sequence} is held`));
-  await said('rollback', new RegExp(`^sequence \\d+ of \\S+\\.mesh\\.example was offered, ${sequence} is held`));
+  await said('rollback', new RegExp(`^head of authority on hub memory: sequence \\d+ was offered, ${sequence} is held`));
+  await said('rollback', new RegExp(`^bundles of authority on hub memory: sequence \\d+ of \\S+\\.mesh\\.example was offered`));
 
   // The authority itself, or whoever has its seal key, says two things at once.
   const { current } = await (await openAuthorityKeys(stateDir)).identities(clock.now());
@@ -115,7 +115,9 @@ timings: { poll: 50ms }
   const garbled = Buffer.from(sealer.seal('roster', encodeRoster({ ...roster, sequence: sequence + 1 })));
   garbled.writeUInt8((garbled.at(-1) ?? 0) ^ 1, garbled.length - 1);
   await put(garbled, undefined);
-  await said('distrusted', /bad-signature/);
+  await said('distrusted', /^head of authority on hub memory: bad-signature/);
+  await put(Buffer.from('nothing'), undefined);
+  await said('malformed', /^head of authority on hub memory: Sealed bytes do not decode: 7 bytes are too few/);
 
   assert.equal(sequenceHeld(), String(sequence), 'what was held is held');
   const { refused } = agent.api.bundles();

@@ -68,14 +68,14 @@ test('what cannot be is refused with the place where', () => {
   const change = (bytes: Uint8Array, from: string, to: string): Buffer =>
     Buffer.from(Buffer.from(bytes).toString().replace(from, to));
   const cases: [() => unknown, RegExp][] = [
-    [() => decodeHead(change(encodeHead(head), '"v":1', '"v":2')), /at v/],
-    [() => decodeHead(change(encodeHead(head), '"revision":7', '"revision":-7')), /at revision/],
-    [() => decodeHead(change(encodeHead(head), '1700000000000', '9007199254740993')), /at epoch/],
-    [() => decodeHead(change(encodeHead(head), digest, 'AB'.repeat(32))), /at digest/],
+    [() => decodeHead(change(encodeHead(head), '"v":1', '"v":2')), /at v: .*expected 1/],
+    [() => decodeHead(change(encodeHead(head), '"revision":7', '"revision":-7')), /at revision: .*>=0/],
+    [() => decodeHead(change(encodeHead(head), '1700000000000', '9007199254740993')), /at epoch: .*int/i],
+    [() => decodeHead(change(encodeHead(head), digest, 'AB'.repeat(32))), /at digest: .*pattern/],
     [() => decodeHead(Buffer.alloc(5000, 0x20)), /over the limit of 4096/],
-    [() => decodeDelta(change(encodeDelta(delta), 'null', '1')), /at ops/],
+    [() => decodeDelta(change(encodeDelta(delta), 'null', '1')), /at ops\.\d\.1: /],
     [() => decodeDelta(Buffer.alloc(maxDeltaBytes + 1, 0x20)), /over the limit/],
-    [() => decodeLease(change(encodeLease(lease), '"east"', '""')), /at cluster/],
+    [() => decodeLease(change(encodeLease(lease), '"east"', '""')), /at cluster: .*>=1/],
     [() => decodeLease(Buffer.from([0xff])), /does not decode/],
   ];
   for (const [decode, message] of cases) assert.throws(decode, { code: 'corrupt', message });

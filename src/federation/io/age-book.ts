@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { messageOf } from '../../model/error.ts';
 import type { ClusterName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { readFileIfPresent } from '../../runtime/io/files.ts';
+import { brokenRule } from '../../wire/json-decoding.ts';
 import { type AgeCorrection, type ReviewedAges, reviewAges, unseenAges } from '../merge/ages.ts';
 import type { PartitionView } from '../partition-view.ts';
 import { LazyFile } from './lazy-file.ts';
@@ -95,7 +95,7 @@ function decode(bytes: Buffer | undefined, path: string, log: Log): Map<string, 
     const { clusters } = fileSchema.parse(JSON.parse(bytes.toString('utf8')));
     return new Map(Object.entries(clusters).map(([name, found]) => [name, new Map(Object.entries(found))]));
   } catch (thrown) {
-    log.warn({ path, reason: messageOf(thrown).slice(0, 200) }, 'remembered ages are not used');
+    log.warn({ path, reason: brokenRule(thrown) }, 'remembered ages are not used');
     return new Map();
   }
 }

@@ -6,9 +6,8 @@ import type { Hub } from '../../model/ports/hub.ts';
 import type { SealKind, SealVerifier } from '../../model/ports/seal.ts';
 import { bucketCount, bucketOf, wholeOf } from '../../wire/digest.ts';
 import { decodeDelta, decodeHead, decodeLease, type PartitionHead } from '../../wire/partition.ts';
-import type { ReadRefusal } from '../event-list.ts';
 import { freshnessOf, type LivenessTimings, type Span } from '../liveness/freshness.ts';
-import { acceptHeld, expireAbsent, heldKeys } from '../log/belief.ts';
+import { acceptHeld, expireAbsent, heldKeys, nothing } from '../log/belief.ts';
 import {
   type Applied,
   applyDelta,
@@ -17,10 +16,12 @@ import {
   compareVersions,
   type PartitionState,
   type Version,
+  versionOf,
 } from '../log/partition-state.ts';
 import type { RecordKey } from '../../model/record.ts';
 import type { Freshness } from '../../model/view.ts';
 import type { PartitionView } from '../partition-view.ts';
+import { placeIn, type Refusal } from '../refusal.ts';
 import type { StoredPartition } from './partition-store.ts';
 import { unseal } from './unseal.ts';
 
@@ -33,7 +34,7 @@ export interface FollowerOptions {
   readonly liveness: LivenessTimings;
   readonly clock: Clock;
   /** Called for each thing that is not believed. */
-  readonly onRefusal: (reason: ReadRefusal, detail: string) => void;
+  readonly onRefusal: (refusal: Refusal) => void;
 }
 
 /** What a follower cannot see by itself. */
@@ -115,7 +116,7 @@ export class PartitionFollower {
   /** The very same object while nothing changed. */
   view(around: Surroundings): PartitionView {
     const state = this.#state;
-    const problem = this.#problem ?? describeRefused(state) ?? describeHeld(state);
+    const problem = this.#problem ?? this.#describeRefused() ?? describeHeld(state);
     const view: PartitionView = {
       epoch: state?.epoch ?? 0,
       revision: state?.revision ?? 0,
@@ -156,7 +157,7 @@ export class PartitionFollower {
     if (!bytes) {
       this.#headBytes = undefined;
       if (this.#state)
-        this.#problem = `hub ${this.#options.hub.name} holds nothing of this cluster; keeping the last good state`;
+        this.#problem = `hub ${this.#options.hub.name} holds nothing of ${this.cluster}; keeping the last good state`;
       return undefined;
     }
     if (this.#headBytes && Buffer.compare(bytes, this.#headBytes) === 0) return undefined;
@@ -167,9 +168,9 @@ export class PartitionFollower {
     if (order < 0 && (!asked || compareVersions(head.content, asked) >= 0)) return undefined;
     this.#headBytes = bytes;
     if (order < 0) {
-      this.#refuse('rollback', `the hub is behind: ${head.content.epoch}.${head.content.revision}`);
+      this.#refuse('rollback', 'head', `the hub is behind: ${versionOf(head.content)}`);
     } else if (this.#state?.digest.whole !== head.content.digest) {
-      this.#refuse('equivocation', `${head.content.epoch}.${head.content.revision} was signed with other content`);
+      this.#refuse('equivocation', 'head', `${versionOf(head.content)} was signed with other content`);
     } else {
       this.#problem = undefined;
     }
@@ -183,7 +184,7 @@ export class PartitionFollower {
     const lease = await this.#open('lease', bytes, decodeLease);
     if (!lease || lease.expired) return;
     const { cluster, epoch, sequence } = lease.content;
-    if (cluster !== this.cluster) return this.#refuse('foreign', `the lease speaks for '${cluster}'`);
+    if (cluster !== this.cluster) return this.#refuse('foreign', 'lease', `it speaks for '${cluster}'`);
     const held = this.#lease;
     if (held && (epoch < held.epoch || (epoch === held.epoch && sequence <= held.sequence))) return;
     this.#lease = { epoch, sequence };
@@ -205,7 +206,7 @@ export class PartitionFollower {
       if (!followed && !(await this.#readDifference())) await this.#readSnapshot();
     } catch (thrown) {
       if (!(thrown instanceof IsthmusError) || thrown.code !== 'corrupt') throw thrown;
-      this.#refuse('too-large', thrown.message);
+      this.#refuse('too-large', 'records', thrown.message);
     }
     return this.#state !== before;
   }
@@ -224,7 +225,7 @@ export class PartitionFollower {
         const opened = await this.#open('delta', delta, decodeDelta);
         if (!opened || !this.#state) return false;
         if (opened.expired && opened.content.revision > this.#state.revision) return false;
-        if (!this.#applied(applyDelta(this.#state, opened.content, clock.now()))) return false;
+        if (!this.#applied('log', applyDelta(this.#state, opened.content, clock.now()))) return false;
         this.#lastId = id;
       }
       if (entries.length === 0 || (promised && !this.#isBehind(promised))) return true;
@@ -269,26 +270,30 @@ export class PartitionFollower {
     const head = await this.#open('head', sealed, decodeHead);
     const newer = head && (!this.#state || compareVersions(head.content, this.#state) > 0);
     if (!head?.expired || !newer || !this.#state) return head;
-    this.#refuse('expired-signer', 'the certificate of the signer has run out; keeping what is held');
+    this.#refuse('expired-signer', 'head', 'the certificate of the signer has run out; keeping what is held');
     return undefined;
   }
 
   #tookOver(applied: Applied, head: { bytes: Uint8Array; expired: boolean; lastId: string | undefined }): void {
-    if (!this.#applied(applied)) return;
+    if (!this.#applied('head', applied)) return;
     this.#lastId = head.lastId;
     this.#headBytes = head.bytes;
-    if (head.expired) this.#problem = 'the certificate of the signer has run out';
+    if (head.expired) this.#problem = `${this.#place('head')}: the certificate of the signer has run out`;
   }
 
-  #applied(applied: Applied): boolean {
+  #applied(from: 'head' | 'log', applied: Applied): boolean {
     if (!applied.ok) {
       // A gap is the ordinary way to learn that a snapshot is needed.
-      if (applied.reason !== 'gap') this.#refuse(applied.reason, applied.detail);
+      if (applied.reason !== 'gap') this.#refuse(applied.reason, from, applied.detail);
       return false;
     }
+    const before = this.#state;
     this.#problem = undefined;
-    if (applied.state !== this.#state) this.#advanced();
     this.#state = applied.state;
+    if (applied.state !== before) this.#advanced();
+    for (const { key, after: rule } of applied.state.refused.differences(before?.refused ?? nothing.refused)) {
+      if (rule !== undefined) this.#options.onRefusal({ reason: 'malformed', key, rule });
+    }
     return true;
   }
 
@@ -306,21 +311,38 @@ export class PartitionFollower {
     const { hub, verifier } = this.#options;
     const verdict = await unseal(kind, sealed, { hub, verifier, partition: this.cluster, domain: this.trustDomain });
     if (!verdict.ok) {
-      this.#refuse(verdict.reason, `${kind}: ${verdict.detail}`);
+      this.#refuse(verdict.reason, keyOf(kind), verdict.detail);
       return undefined;
     }
     try {
       return { content: decode(verdict.payload), expired: verdict.expired };
     } catch (thrown) {
-      this.#refuse('malformed', messageOf(thrown));
+      this.#refuse('malformed', keyOf(kind), messageOf(thrown));
       return undefined;
     }
   }
 
-  #refuse(reason: ReadRefusal, detail: string): void {
-    this.#problem = `${reason}: ${detail}`;
-    this.#options.onRefusal(reason, detail);
+  #refuse(reason: Refusal['reason'], key: string, rule: string): void {
+    this.#problem = `${reason}: ${this.#place(key)}: ${rule}`;
+    this.#options.onRefusal({ reason, key, rule });
   }
+
+  #place(key: string): string {
+    return placeIn(this.#options.hub.name, this.cluster, key);
+  }
+
+  /** What is wrong with records under a head that is good. */
+  #describeRefused(): string | undefined {
+    const state = this.#state;
+    const [first] = state?.refused ?? [];
+    if (!state || !first) return undefined;
+    const [key, rule] = first;
+    return `${state.refused.size} of ${state.digest.size} records do not decode; ${this.#place(key)}: ${rule}`;
+  }
+}
+
+function keyOf(kind: SealKind): string {
+  return kind === 'delta' ? 'log' : kind;
 }
 
 interface Opened<T> {
@@ -337,12 +359,6 @@ function differingBuckets(held: PartitionState, there: ReadonlyMap<number, Uint8
     if (own && other ? Buffer.compare(own, other) !== 0 : own !== other) differs.add(index);
   }
   return differs;
-}
-
-function describeRefused(state: PartitionState | undefined): string | undefined {
-  const first = state?.refused.entries().next().value;
-  if (!state || !first) return undefined;
-  return `${state.refused.size} of ${state.digest.size} records do not decode; '${first[0].slice(0, 100)}': ${first[1]}`;
 }
 
 function describeHeld(state: PartitionState | undefined): string | undefined {

@@ -6,6 +6,7 @@ import type { Log } from '../../model/ports/log.ts';
 import type { ClusterRecord, RecordKey } from '../../model/record.ts';
 import { SortedMap } from '../../runtime/sorted-map.ts';
 import { MapDigest } from '../../wire/digest.ts';
+import { brokenRule } from '../../wire/json-decoding.ts';
 import { decodeRecord, encodeRecord } from '../../wire/record.ts';
 import { type Belief, believe, type KeptRecord, nothing, valuesOf } from '../log/belief.ts';
 import type { PartitionState } from '../log/partition-state.ts';
@@ -75,7 +76,8 @@ export class PartitionStore {
       const bytes = await this.#files.read(this.path(cluster));
       return bytes && decodePartition(cluster, bytes);
     } catch (thrown) {
-      this.#log.warn({ cluster, reason: messageOf(thrown).slice(0, 200) }, 'stored partition is unusable; ignored');
+      const reason = brokenRule(thrown);
+      this.#log.warn({ path: this.path(cluster), cluster, reason }, 'stored partition is unusable; ignored');
       return undefined;
     }
   }

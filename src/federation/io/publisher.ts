@@ -17,6 +17,7 @@ import { compareVersions } from '../log/partition-state.ts';
 import type { EventKind } from '../event-list.ts';
 import { type Holdings, recordsOf } from '../log/writer-plan.ts';
 import type { PartitionView } from '../partition-view.ts';
+import { placeIn, type ReadRefusal } from '../refusal.ts';
 import { changeStatus, firstStatus, firstWish, type PublisherStatus } from '../publisher-status.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { OwnHoldings, type WishOptions } from './own-holdings.ts';
@@ -290,7 +291,10 @@ class PartitionWriter implements Publisher {
         this.#noteWanted();
       }
     } else if (head) {
-      log.warn({ hub: hub.name, cluster }, 'own records in the hub are not those that were signed; not used');
+      log.warn(
+        { hub: hub.name, cluster, key: 'records', reason: 'digest-mismatch' },
+        'own records in the hub are not those that were signed; not used',
+      );
     }
     log.info({ hub: hub.name, cluster, epoch }, 'writing under a new epoch');
     return beginning(epoch, found.head);
@@ -299,21 +303,23 @@ class PartitionWriter implements Publisher {
   /** The own head in the hub, if it is one that this cluster signed. */
   async #verifiedHead(sealed: Uint8Array): Promise<PartitionHead | undefined> {
     const { hub, verifier, cluster, trustDomain, log } = this.#options;
+    const refuse = (reason: ReadRefusal, rule: string): void => {
+      log.warn({ hub: hub.name, cluster, key: 'head', reason, detail: rule }, 'foreign head in own partition');
+      this.#options.onEvent?.(reason, `${placeIn(hub.name, cluster, 'head')}: ${rule}`);
+    };
     const verdict = await unseal('head', sealed, { hub, verifier, partition: cluster, domain: trustDomain });
     if (!verdict.ok) {
-      log.warn(
-        { hub: hub.name, cluster, reason: verdict.reason, detail: verdict.detail },
-        'foreign head in own partition',
-      );
+      refuse(verdict.reason, verdict.detail);
       return undefined;
     }
     try {
       const head = decodeHead(verdict.payload);
-      return head.cluster === cluster ? head : undefined;
+      if (head.cluster === cluster) return head;
+      refuse('foreign', `the head speaks for '${head.cluster}'`);
     } catch (thrown) {
-      log.warn({ hub: hub.name, cluster, reason: messageOf(thrown) }, 'foreign head in own partition');
-      return undefined;
+      refuse('malformed', messageOf(thrown));
     }
+    return undefined;
   }
 
   async #send(pending: Pending, sealer: Sealer): Promise<void> {
@@ -345,9 +351,14 @@ class PartitionWriter implements Publisher {
 
   /** Whether the hub still holds what was last written there: it may have been flushed, or restored. */
   async #check(committed: Committed, sealer: Sealer): Promise<void> {
-    const [found] = await this.#options.hub.readHeads([this.#options.cluster]);
-    if (sameBytes(found, committed.head) || (this.#pending && sameBytes(found, this.#pending.commit.head))) return;
-    await this.#settle(found, sealer);
+    const { hub, cluster } = this.#options;
+    const [found] = await hub.readHeads([cluster]);
+    const expected = sameBytes(found, committed.head) || (this.#pending && sameBytes(found, this.#pending.commit.head));
+    if (!expected) return this.#settle(found, sealer);
+    // A head alone, because it was written just after a flush, says nothing to those who never saw its chain.
+    const written = this.#chainWritten;
+    if (written !== undefined && !(await hub.readChain(cluster, written))) this.#chainWritten = undefined;
+    if (committed.chain) await this.#writeChain(committed.chain.id, committed.chain.bytes);
   }
 
   /** The hub holds another head than expected: stop before a newer writer, put everything else right. */

@@ -11,11 +11,12 @@ import type { Watch } from '../../model/ports/watch.ts';
 import type { RecordKey } from '../../model/record.ts';
 import { Backoff } from '../../runtime/backoff.ts';
 import { Watchable } from '../../runtime/watchable.ts';
-import type { EventKind, ReadRefusal } from '../event-list.ts';
+import type { EventKind } from '../event-list.ts';
 import { anythingHint, parseHint } from '../hint.ts';
 import { defaultLiveness, type LivenessTimings, type Span, silenceOfMost } from '../liveness/freshness.ts';
 import { compareVersions, type Version } from '../log/partition-state.ts';
 import type { PartitionView } from '../partition-view.ts';
+import { placeIn, type ReadRefusal, type Refusal } from '../refusal.ts';
 import { LazyFile } from './lazy-file.ts';
 import { PartitionFollower } from './partition-follower.ts';
 import { encodePartition, PartitionStore } from './partition-store.ts';
@@ -97,6 +98,8 @@ const maxPauseMs = 2000;
 const patience = { initialMs: 500, maxMs: 15_000 };
 /** When the hub is back all agents want to know everything: each waits for up to so long. */
 const returnJitterMs = 500;
+/** What is not believed is logged so often for each cluster and reason. */
+const tellEveryMs = 1000;
 
 interface Member {
   readonly follower: PartitionFollower;
@@ -124,6 +127,8 @@ class PartitionsReader implements Reader {
   readonly #members = new Map<ClusterName, Member>();
   readonly #queue: SyncQueue<ClusterName>;
   readonly #refusals = new Map<string, Refusals>();
+  /** Monotonic ms at which each kind of refusal was last logged. */
+  readonly #told = new Map<string, number>();
   readonly #ends: (() => void)[] = [];
   #membership: Promise<void> = Promise.resolve();
   #polling: Promise<void> | undefined;
@@ -232,7 +237,7 @@ class PartitionsReader implements Reader {
       stored,
       liveness: this.#liveness,
       clock,
-      onRefusal: (reason, detail) => this.#refused(cluster, reason, detail),
+      onRefusal: (refusal) => this.#refused(cluster, refusal),
     });
     const file = new LazyFile({
       path: this.#store.path(cluster),
@@ -383,15 +388,19 @@ class PartitionsReader implements Reader {
     }
   }
 
-  #refused(cluster: ClusterName, reason: ReadRefusal, detail: string): void {
-    const key = `${cluster} ${reason}`;
-    const before = this.#refusals.get(key);
-    if (before?.detail !== detail) {
-      const { hub, log } = this.#options;
-      log.warn({ hub: hub.name, cluster, reason, detail }, 'not believed; keeping the last good state');
+  #refused(cluster: ClusterName, { reason, key, rule }: Refusal): void {
+    const { hub, clock, log } = this.#options;
+    const kind = `${cluster} ${reason}`;
+    const detail = `${placeIn(hub.name, cluster, key)}: ${rule}`;
+    const before = this.#refusals.get(kind);
+    const now = clock.monotonic();
+    // Of a thousand bad records one is in the log; all of them are counted.
+    if (before?.detail !== detail && now - (this.#told.get(kind) ?? Number.NEGATIVE_INFINITY) >= tellEveryMs) {
+      this.#told.set(kind, now);
+      log.warn({ hub: hub.name, cluster, key, reason, detail: rule }, 'not believed; keeping the last good state');
     }
-    this.#refusals.set(key, { cluster, reason, detail, count: (before?.count ?? 0) + 1 });
-    this.#event(cluster, reason, detail);
+    this.#refusals.set(kind, { cluster, reason, detail, count: (before?.count ?? 0) + 1 });
+    this.#options.onEvent?.(cluster, reason, detail);
   }
 
   #event(cluster: ClusterName, kind: EventKind, detail: string): void {

@@ -1,10 +1,11 @@
-import { messageOf } from '../../model/error.ts';
+import { IsthmusError, messageOf } from '../../model/error.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import { authorityPartition as partition, type Hub } from '../../model/ports/hub.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { bundlesRecordKey } from '../../wire/bundle.ts';
 import { decodeSeal } from '../../wire/seal.ts';
 import { anythingHint, parseHint } from '../hint.ts';
+import type { Refusal } from '../refusal.ts';
 
 export interface RosterReaderOptions {
   readonly hub: Hub;
@@ -15,6 +16,8 @@ export interface RosterReaderOptions {
    * that it is worth to look again before the roster changes.
    */
   readonly onBundles?: (sealed: Uint8Array, chain: Uint8Array) => boolean;
+  /** Called once for each thing that cannot even be offered. */
+  readonly onRefusal?: (refusal: Refusal) => void;
   readonly clock: Clock;
   readonly log: Log;
   /** Mean time between two looks, in ms. Default 5000, jittered by a quarter. */
@@ -26,6 +29,8 @@ export function startRosterReader(options: RosterReaderOptions): { close(): Prom
   const { hub, onRoster, clock, log, pollMs = 5000 } = options;
   let seen: Uint8Array | undefined;
   let bundlesTaken = false;
+  /** What was refused last, so that it is said once. */
+  let refused = '';
   let timer: Timer | undefined;
   let looking: Promise<void> | undefined;
   let again = false;
@@ -36,7 +41,7 @@ export function startRosterReader(options: RosterReaderOptions): { close(): Prom
     if (!sealed) return;
     const isNew = !seen || Buffer.compare(sealed, seen) !== 0;
     if (isNew) {
-      const chain = await chainOf(sealed);
+      const chain = await chainOf('head', sealed);
       if (!chain || closed) return;
       seen = sealed;
       onRoster(sealed, chain);
@@ -47,12 +52,28 @@ export function startRosterReader(options: RosterReaderOptions): { close(): Prom
   async function lookForBundles(take: NonNullable<RosterReaderOptions['onBundles']>): Promise<boolean> {
     const { records } = await hub.readSnapshot(partition);
     const sealed = records.get(bundlesRecordKey);
-    const chain = sealed && (await chainOf(sealed));
+    const chain = sealed && (await chainOf(bundlesRecordKey, sealed));
     return sealed !== undefined && chain !== undefined && !closed && take(sealed, chain);
   }
 
-  function chainOf(sealed: Uint8Array): Promise<Uint8Array | undefined> {
-    return hub.readChain(partition, decodeSeal(sealed).chainId);
+  async function chainOf(key: string, sealed: Uint8Array): Promise<Uint8Array | undefined> {
+    let chainId: string;
+    try {
+      ({ chainId } = decodeSeal(sealed));
+    } catch (thrown) {
+      refuse({ reason: 'malformed', key, rule: messageOf(thrown) });
+      return undefined;
+    }
+    const chain = await hub.readChain(partition, chainId);
+    if (!chain)
+      refuse({ reason: 'unknown-chain', key, rule: `the hub does not have the chain ${chainId} of its signer` });
+    return chain;
+  }
+
+  function refuse(refusal: Refusal): void {
+    const text = JSON.stringify(refusal);
+    if (text !== refused && !closed) options.onRefusal?.(refusal);
+    refused = text;
   }
 
   async function lookWhileAsked(): Promise<void> {
@@ -62,6 +83,8 @@ export function startRosterReader(options: RosterReaderOptions): { close(): Prom
       try {
         await look();
       } catch (thrown) {
+        if (thrown instanceof IsthmusError && thrown.code === 'corrupt')
+          refuse({ reason: 'too-large', key: 'records', rule: thrown.message });
         // The reader of partitions says when the hub is away; here it only delays.
         log.debug({ hub: hub.name, reason: messageOf(thrown) }, 'no roster from the hub');
       }

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { messageOf } from '../../model/error.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { Version } from '../log/partition-state.ts';
 import { type HeldBack, type Holdings, holdingsOf } from '../log/writer-plan.ts';
+import { brokenRule } from '../../wire/json-decoding.ts';
 import type { StateFiles } from './state-files.ts';
 
 /** What a writer keeps in its state directory: the epoch it must never fall back behind, and its own records. */
@@ -63,7 +63,7 @@ export async function readOwnState({ stateDir, files, log }: WriterFiles): Promi
     const values = records.map(([key, value]) => [key, Buffer.from(value, 'base64')] as const);
     return { epoch, revision, holdings: holdingsOf(values), heldBack: new Map(heldBack) };
   } catch (thrown) {
-    log.warn({ path, reason: messageOf(thrown).slice(0, 200) }, 'own records on disk do not decode; ignored');
+    log.warn({ path, reason: brokenRule(thrown) }, 'own records on disk do not decode; ignored');
     return undefined;
   }
 }

@@ -124,7 +124,7 @@ export interface Version {
 }
 
 /** `<epoch>.<revision>` for messages. */
-function versionOf(version: Version): string {
+export function versionOf(version: Version): string {
   return `${version.epoch}.${version.revision}`;
 }
 

@@ -6,12 +6,13 @@ import { type Publisher, startPublisher } from '../../federation/io/publisher.ts
 import { type Reader, startReader } from '../../federation/io/reader.ts';
 import { startRosterReader } from '../../federation/io/roster-reader.ts';
 import { createStaticSource, type StaticList, type StaticSource } from '../../federation/io/static-source.ts';
-import { EventList } from '../../federation/event-list.ts';
+import { type EventKind, EventList } from '../../federation/event-list.ts';
+import { placeIn } from '../../federation/refusal.ts';
 import { IsthmusError } from '../../model/error.ts';
 import { roleOf, trustDomainOf } from '../../model/identity.ts';
 import type { ReplicaName } from '../../model/names.ts';
 import type { Clock } from '../../model/ports/clock.ts';
-import type { Hub } from '../../model/ports/hub.ts';
+import { authorityPartition, type Hub } from '../../model/ports/hub.ts';
 import type { LeaderElector } from '../../model/ports/leader-elector.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { loadService } from '../../runtime/io/grpc.ts';
@@ -24,6 +25,7 @@ import { type BundleStore, openBundleStore } from '../../trust/io/bundle-store.t
 import type { ClusterCa } from '../../trust/io/cluster-ca.ts';
 import { isPresent, waitFor, Watchable } from '../../runtime/watchable.ts';
 import { startSelfCheck } from '../../trust/io/self-check.ts';
+import { bundlesRecordKey } from '../../wire/bundle.ts';
 import { Started } from '../shutdown.ts';
 import { Acknowledgements } from './acknowledgements.ts';
 import { ImportPorts } from './import-ports.ts';
@@ -119,15 +121,21 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
       log,
     });
     started.add('bundles', () => bundles.close());
-    const taken = (offer: RosterOffer | BundleOffer): boolean => {
+    const refused = (kind: EventKind, key: string, rule: string): void =>
+      events.add(
+        { cluster: authorityPartition, kind, detail: `${placeIn(hub.name, authorityPartition, key)}: ${rule}` },
+        clock.now(),
+      );
+    const taken = (key: string, offer: RosterOffer | BundleOffer): boolean => {
       if (!('detail' in offer)) return true;
-      events.add({ cluster: 'authority', kind: offerEvents[offer.result], detail: offer.detail }, clock.now());
+      refused(offerEvents[offer.result], key, offer.detail);
       return false;
     };
     const rosters = startRosterReader({
       hub,
-      onRoster: (sealed, chain) => void taken(ca.acceptRoster(sealed, chain)),
-      onBundles: (sealed, chain) => taken(bundles.offer(sealed, chain)),
+      onRoster: (sealed, chain) => void taken('head', ca.acceptRoster(sealed, chain)),
+      onBundles: (sealed, chain) => taken(bundlesRecordKey, bundles.offer(sealed, chain)),
+      onRefusal: ({ reason, key, rule }) => refused(reason, key, rule),
       clock,
       log,
     });

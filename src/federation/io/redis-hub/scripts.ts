@@ -57,12 +57,12 @@ local function small(key, most)
   if redis.call('TYPE', key).ok ~= 'string' or redis.call('STRLEN', key) > tonumber(most) then return false end
   return redis.call('GET', key)
 end
-local function bounded(list, most)
+local function bounded(list, key, most)
   local total = 0
   for i = 1, #list do
     if list[i] then total = total + #list[i] end
     if total > tonumber(most) then
-      return redis.error_reply('TOOLARGE the partition has more than ' .. most .. ' bytes')
+      return redis.error_reply('TOOLARGE ' .. key .. ' has more than ' .. most .. ' bytes')
     end
   end
   return list
@@ -70,9 +70,9 @@ end
 local function hash(command, key, fields, bytes)
   if redis.call('TYPE', key).ok ~= 'hash' then return {} end
   if redis.call('HLEN', key) > tonumber(fields) then
-    return redis.error_reply('TOOLARGE the partition has more than ' .. fields .. ' records')
+    return redis.error_reply('TOOLARGE ' .. key .. ' has more than ' .. fields .. ' fields')
   end
-  return bounded(redis.call(command, key), bytes)
+  return bounded(redis.call(command, key), key, bytes)
 end
 local function newest(key)
   if redis.call('TYPE', key).ok ~= 'stream' then return false end
@@ -103,7 +103,7 @@ local values = {}
 if redis.call('TYPE', KEYS[1]).ok == 'hash' then
   for i = 2, #ARGV do values[i - 1] = redis.call('HGET', KEYS[1], ARGV[i]) end
 end
-return bounded(values, ARGV[1])
+return bounded(values, KEYS[1], ARGV[1])
 `;
 
 /** KEYS strings. ARGV: largest. Answers the values, false for those that are absent or larger. */
