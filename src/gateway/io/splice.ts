@@ -1,5 +1,6 @@
 import { constants, type Http2Stream } from 'node:http2';
 import { Socket } from 'node:net';
+import { bulkBytes, corkForTurn } from './turn.ts';
 
 /**
  * Joins two connections so that each side sees exactly what the other did: bytes, end of file in either direction, or
@@ -42,32 +43,14 @@ export interface Splice {
   cut(why: CutReason): void;
 }
 
-/** Chunks from this size on take the paths for bulk; smaller ones are sent and forgotten at once. */
-const bulkBytes = 8192;
 /** A corked socket is flushed at the latest when so much waits in it. */
 const corkBytes = 65_536;
 
-/**
- * Sockets that wait for the end of this turn of the event loop. A TLS read brings several frames one after the other:
- * together they cost one system call.
- */
-const corked: Socket[] = [];
-
-function uncorkAll(): void {
-  for (const socket of corked) socket.uncork();
-  corked.length = 0;
-}
-
+/** A TLS read brings several frames one after the other: together they cost one system call. */
 function writeCorked(socket: Socket, chunk: Buffer): boolean {
-  if (socket.writableCorked === 0) {
-    socket.cork();
-    if (corked.push(socket) === 1) setImmediate(uncorkAll);
-  }
+  corkForTurn(socket);
   const goOn = socket.write(chunk);
-  if (socket.writableLength >= corkBytes) {
-    // Still listed: uncorking an uncorked socket does nothing.
-    socket.uncork();
-  }
+  if (socket.writableLength >= corkBytes) socket.uncork();
   return goOn;
 }
 

@@ -25,6 +25,7 @@ import {
 import { sniffH2 } from '../../http/sniff.ts';
 import { flagOf, type Held } from '../carried.ts';
 import { abortEnd, type CutReason, type Splice, splice, type SpliceEnd, wasReset } from '../splice.ts';
+import { bulkBytes, corkForTurn } from '../turn.ts';
 import { tunnelFor } from './tunnel-key.ts';
 import type { HttpClient, HttpContext } from './context.ts';
 import { H1Request, type RequestOwner } from './h1-request.ts';
@@ -47,7 +48,7 @@ const drainRestMs = 1000;
 /** What the log says of a request that is cut. */
 const cutAs: Readonly<Record<CutReason, readonly [ResponseFlag, string]>> = {
   cut: ['LR', 'local_reset'],
-  overload: ['UO', 'receive_budget'],
+  overload: ['UO', overloaded('receiveBudgetBytes').details],
   denied: ['RBAC', forbidden.details],
 };
 const requestIdForm = /^[\x21-\x7e]{1,200}$/;
@@ -157,10 +158,12 @@ export class H1Client implements Held, RequestOwner {
   // What a request asks for.
 
   writeText(text: string): boolean {
+    corkForTurn(this.#out);
     return this.#out.write(text, 'latin1');
   }
 
   write(chunk: Buffer): boolean {
+    if (chunk.length < bulkBytes) corkForTurn(this.#out);
     return this.#end.write(chunk);
   }
 

@@ -7,6 +7,7 @@ import { ResponseHead } from '../../http/h1/response-head.ts';
 import type { GatewayLimits } from '../../limits.ts';
 import type { Dialled } from '../dial.ts';
 import { abortEnd, type SpliceEnd, wasReset } from '../splice.ts';
+import { bulkBytes, corkForTurn } from '../turn.ts';
 
 /** Why no whole response came. `malformed`: what came is none. */
 export type UpstreamFault =
@@ -112,10 +113,12 @@ export class H1Upstream implements Idle {
 
   /** @returns false: hold the source back until `onUpstreamDrain` */
   writeText(text: string): boolean {
+    corkForTurn(this.#out);
     return this.#out.write(text, 'latin1');
   }
 
   write(chunk: Buffer): boolean {
+    if (chunk.length < bulkBytes) corkForTurn(this.#out);
     return this.#end.write(chunk);
   }
 

@@ -1,0 +1,24 @@
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+
+/** Chunks from this size on take the paths for bulk; smaller ones are sent and forgotten at once. */
+export const bulkBytes = 8192;
+/** Sockets that wait for the end of this turn of the event loop. */
+const corked: Socket[] = [];
+
+function uncorkAll(): void {
+  for (const socket of corked) socket.uncork();
+  corked.length = 0;
+}
+
+/**
+ * Holds back what is written to a socket until all that has come in this turn of the event loop was looked at. Then it
+ * leaves in one system call, and one right after the other to all sockets: whoever is woken by the first of them is
+ * still awake for the rest. Streams of HTTP/2 do that by themselves.
+ */
+export function corkForTurn(end: Duplex): void {
+  // One that is uncorked before its time is still listed: uncorking it again does nothing.
+  if (end.writableCorked > 0 || !(end instanceof Socket)) return;
+  end.cork();
+  if (corked.push(end) === 1) setImmediate(uncorkAll);
+}
