@@ -46,7 +46,10 @@ export interface OutlierPlan {
   readonly maxEjected: number;
 }
 
-/** Statuses of gRPC on which a call may be tried again, by the names that Envoy's `retry_on` gives them. */
+/**
+ * Statuses of gRPC on which a call may be tried again, by the names that Envoy's `retry_on` gives them: those that tell
+ * of the server or the way to it. None tells of the call itself, which would fail again.
+ */
 export const grpcRetryConditions = [
   'cancelled',
   'deadline-exceeded',
@@ -59,14 +62,21 @@ export type GrpcRetryCondition = (typeof grpcRetryConditions)[number];
 /**
  * When a request is tried again elsewhere. `connect`: nothing of it was processed (no connection, a refused stream, a
  * pooled connection found dead), whatever its method; `reset`: the connection broke before the response began; a
- * number: that status, 500 to 599. All but `connect` concern idempotent methods only (RFC 9110 §9.2.2).
+ * number: that status, 500 to 599. Both of these concern idempotent methods only (RFC 9110 §9.2.2). A status of gRPC: the
+ * server's whole answer is that status, without a message before it (as in gRFC A6); whoever names one says that calls
+ * may be repeated then.
  */
 export type RetryCondition = 'connect' | 'reset' | GrpcRetryCondition | number;
 
 /** Whether a word, or a status, is a condition. */
 export function isRetryCondition(word: string | number): word is RetryCondition {
   if (typeof word === 'number') return Number.isInteger(word) && word >= 500 && word <= 599;
-  return word === 'connect' || word === 'reset' || grpcRetryConditions.some((each) => each === word);
+  return word === 'connect' || word === 'reset' || isGrpcCondition(word);
+}
+
+/** Whether it is one that only calls of gRPC meet. */
+export function isGrpcCondition(word: string | number): word is GrpcRetryCondition {
+  return grpcRetryConditions.some((each) => each === word);
 }
 
 export interface RetryPlan {

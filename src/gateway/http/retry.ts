@@ -1,4 +1,4 @@
-import type { RetryCondition, RetryPlan } from '../../model/traffic.ts';
+import { isGrpcCondition, type RetryCondition, type RetryPlan } from '../../model/traffic.ts';
 
 /** Retries in progress that are always allowed: a service with few requests may retry too (as in Envoy's budgets). */
 const floor = 3;
@@ -48,11 +48,12 @@ export interface FailedTry {
 }
 
 /**
- * Whether a request may be sent once more, its budget aside. `connect` says that nothing of it was processed; after
- * anything else only a method may be repeated that does no harm twice. Once a byte of a response went to the client
- * nobody asks any more.
+ * Whether a request may be sent once more, its budget aside. `connect` says that nothing of it was processed. A status of
+ * gRPC is the server's own word that the call has failed before it sent anything, and the policy's that it may be
+ * repeated: every call is a POST, so nobody else could say so. After anything else only a method may be repeated that
+ * does no harm twice. Once a byte of a response went to the client nobody asks any more.
  */
 export function mayRetry(plan: RetryPlan, { condition, method, tries, replayable }: FailedTry): boolean {
   if (tries > plan.attempts || !replayable || !plan.on.includes(condition)) return false;
-  return condition === 'connect' || isIdempotent(method);
+  return condition === 'connect' || isGrpcCondition(condition) || isIdempotent(method);
 }

@@ -38,12 +38,16 @@ const conditions: ReadonlyMap<GrpcStatus, GrpcRetryCondition> = new Map([
   [grpcStatus.unavailable, 'unavailable'],
 ]);
 
-/** What a response's head says of trying again; undefined: it is an answer. A call has failed when it says so at once. */
+/**
+ * What a response's head says of trying again; undefined: it is an answer. A call has failed when it says so at once; a
+ * server that says when to come back (gRFC A6, "Pushback") is believed: that is for the client to wait.
+ */
 export function conditionOf(
   { grpc }: Call,
   { status, fields, endStream }: { readonly status: number; readonly fields: RawFields; readonly endStream: boolean },
 ): RetryCondition | undefined {
   if (status >= 500) return status;
-  const failed = grpc && endStream ? parseGrpcStatus(fieldOf(fields, 'grpc-status')) : undefined;
+  if (!grpc || !endStream || fieldOf(fields, 'grpc-retry-pushback-ms') !== undefined) return undefined;
+  const failed = parseGrpcStatus(fieldOf(fields, 'grpc-status'));
   return failed === undefined ? undefined : conditions.get(failed);
 }
