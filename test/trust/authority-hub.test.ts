@@ -21,11 +21,14 @@ test('roster and bundles reach a hub that was away, and each new one at once', a
   } = { chains: new Set(), records: new Map() };
   const bundles = new Watchable<SealedBundles | undefined>(undefined);
   let away = true;
-  const hub: Pick<Hub, 'name' | 'readSnapshot' | 'writeChain' | 'commit'> = {
+  const hub: Pick<Hub, 'name' | 'readSnapshot' | 'readChain' | 'writeChain' | 'commit'> = {
     name: 'test',
     async readSnapshot() {
       if (away) throw new IsthmusError('unavailable', 'hub is away');
       return { head: stored.head, records: stored.records, lastId: undefined };
+    },
+    async readChain(_partition, id) {
+      return stored.chains.has(id) ? chain : undefined;
     },
     async writeChain(_partition, id) {
       stored.chains.add(id);
@@ -58,4 +61,8 @@ test('roster and bundles reach a hub that was away, and each new one at once', a
   assert.equal(stored.records.size, 0);
   bundles.set({ sealed: Buffer.from('map'), chain });
   await eventually('bundles too', () => Buffer.from(stored.records.get('bundles') ?? []).toString() === 'map');
+  // As after a flush between the chain and the head: newcomers could verify nothing.
+  stored.chains.clear();
+  roster.set({ sealed: Buffer.from('two'), chain, sequence: 8 });
+  await eventually('the chain is there again', () => stored.chains.has(chainIdOf(chain)));
 });

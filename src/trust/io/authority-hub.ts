@@ -85,12 +85,12 @@ async function writeOnce({ hub, sealedRoster, sealedBundles }: HubPublisherOptio
   if (!sealedRoster.current) throw new IsthmusError('unavailable', 'the authority has nothing to seal with yet');
   const { sealed, chain, sequence } = sealedRoster.current;
   const bundles = sealedBundles.current;
+  const chains = [...new Set([chain, bundles?.chain ?? chain])].map((each) => ({ id: chainIdOf(each), bytes: each }));
   const before = await hub.readSnapshot(authorityPartition);
-  if (isWhole(before, sealed, bundles?.sealed)) return;
+  const there = await Promise.all(chains.map(({ id }) => hub.readChain(authorityPartition, id)));
+  if (isWhole(before, sealed, bundles?.sealed) && there.every((found) => found !== undefined)) return;
   // The chains first: what nobody can verify would be useless.
-  for (const each of new Set([chain, bundles?.chain ?? chain])) {
-    await hub.writeChain(authorityPartition, chainIdOf(each), each);
-  }
+  for (const { id, bytes } of chains) await hub.writeChain(authorityPartition, id, bytes);
   await hub.commit(authorityPartition, {
     // Nobody else may write here: whatever stands there is replaced.
     expectedHead: before.head,
