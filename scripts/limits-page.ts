@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { isDuration, limitKey, type LimitName, limitNames, limitSpecs } from '../src/model/gateway-limits.ts';
+import { refusalReasons } from '../src/gateway/metrics/refusals.ts';
 import { formatDuration } from '../src/runtime/duration.ts';
 
 /**
@@ -11,7 +12,7 @@ const page = new URL('../docs/reference/limits.md', import.meta.url);
 
 const introduction = `# Limits of a gateway
 
-<!-- Made from src/model/gateway-limits.ts by \`node scripts/limits-page.ts --write\`; a test compares. -->
+<!-- Made from src/model/gateway-limits.ts and src/gateway/metrics/refusals.ts by \`node scripts/limits-page.ts --write\`; a test compares. -->
 
 Set under \`limits:\` in the gateway's file; what is absent has the default. Each shows as \`isthmus_limit{limit}\` on the
 metrics port, under its name there; those that can fill up also as \`isthmus_limit_used{limit}\`; what a limit has turned
@@ -20,6 +21,17 @@ away as \`isthmus_refusals_total{reason="limit-…"}\`. Limits per service are p
 
 | key | metric label | default | from | to | bounds | when it is reached |
 |---|---|---|---|---|---|---|
+`;
+
+const refusals = `
+## What is turned away
+
+\`isthmus_refusals_total{reason}\` counts under \`limit-\` and the metric label of a limit above, or the name of a limit of
+the service's policy, and under these. The log has a line for each peer and minute at most, with the whole story and
+the number of those that were left out since the last one.
+
+| reason | what it was, and what becomes of it |
+|---|---|
 `;
 
 function shown(name: LimitName, value: number): string {
@@ -33,7 +45,8 @@ export function limitsPage(): string {
     const range = [spec.default, spec.min, spec.max].map((value) => shown(name, value));
     return `| ${[`\`${limitKey(name)}\``, `\`${name}\``, ...range, spec.about, spec.reached].join(' | ')} |\n`;
   });
-  return introduction + rows.join('');
+  const reasons = Object.entries(refusalReasons).map(([reason, about]) => `| \`${reason}\` | ${about} |\n`);
+  return introduction + rows.join('') + refusals + reasons.join('');
 }
 
 if (import.meta.main) {

@@ -77,9 +77,12 @@ export interface ConnectRequest {
   readonly bucket?: number;
 }
 
+/** Why a request makes no sense, whoever sends it. */
+export type MalformedReason = Extract<RefusalReason, 'malformed' | 'address-authority'>;
+
 export type ConnectDecoded =
   | { readonly ok: true; readonly request: ConnectRequest }
-  | { readonly ok: false; readonly reason: RefusalReason; readonly detail: string };
+  | { readonly ok: false; readonly reason: MalformedReason; readonly detail: string };
 
 /** `<service>.<namespace>.svc.clusterset.local:<port>`. */
 function authorityOf(service: ServiceKey, port: number): string {
@@ -138,7 +141,7 @@ export function decodeConnect(headers: HeaderFields): ConnectDecoded {
   };
 }
 
-function refuse(reason: RefusalReason, detail: string): ConnectDecoded {
+function refuse(reason: MalformedReason, detail: string): ConnectDecoded {
   return { ok: false, reason, detail };
 }
 

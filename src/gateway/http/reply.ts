@@ -1,4 +1,6 @@
+import type { LimitName } from '../../model/gateway-limits.ts';
 import type { ResponseFlag } from '../access-log.ts';
+import type { Overflow } from '../balance/circuit.ts';
 
 /** An answer that the gateway gives by itself. */
 export interface Reply {
@@ -39,7 +41,7 @@ export const noRoute: Reply = reply(503, 'NR', 'no_route')('The service is not k
 export const noEndpoint: Reply = reply(503, 'UH', 'no_healthy_upstream')('No instance of the service is available');
 export const noConnection: Reply = reply(503, 'UF', 'upstream_connect_failed')('The service cannot be reached');
 /** A bound of this gateway or of the service's policy is reached. */
-export const overloaded: (bound: string) => Reply = (bound) =>
+export const overloaded: (bound: LimitName | Overflow) => Reply = (bound) =>
   reply(503, 'UO', `limit-${bound}`)('Too many requests are in progress');
 export const upstreamTimeout: Reply = reply(504, 'UT', 'response_timeout')('The service did not answer in time');
 /** The connection broke before the response began. */

@@ -9,6 +9,7 @@ import { isElected, unusedClusters } from '../routes/serving.ts';
 import { LinkFacts } from '../tunnel/link-facts.ts';
 import type { Credentials } from './credentials.ts';
 import { addressOf } from './link.ts';
+import type { RefusalLog } from './refusal-log.ts';
 import { openSession, type TunnelSession } from './session.ts';
 
 export interface ClusterProberOptions {
@@ -16,6 +17,8 @@ export interface ClusterProberOptions {
   readonly credentials: Credentials;
   readonly limits: GatewayLimits;
   readonly clock: Clock;
+  /** Where faults of gateways are told. */
+  readonly faults: RefusalLog;
 }
 
 /** One probe lasts so long: enough for a few pings. */
@@ -99,7 +102,7 @@ export class ClusterProber {
   }
 
   #probe(watched: Watched): void {
-    const { clock, credentials, limits } = this.#options;
+    const { clock, credentials, limits, faults } = this.#options;
     const { facts, cluster, target } = watched;
     const attempt = new AbortController();
     let session: TunnelSession | undefined;
@@ -126,6 +129,7 @@ export class ClusterProber {
       {
         onRtt: (ms) => facts.roundTrip(ms),
         onPing: () => facts.sent(clock.monotonic()),
+        onFault: (fault, detail) => faults.note(`${cluster}/${target.instance}`, fault, detail),
         onLeave: () => undefined,
         onEnd: () => failed(new IsthmusError('unavailable', 'The session ended during the probe')),
       },

@@ -244,6 +244,7 @@ class RemoteAttempt implements Attempt {
   #answered(stream: ClientHttp2Stream, headers: IncomingHttpHeaders): void {
     const { link, won } = this.#options;
     const answer = decodeAnswer(headers);
+    link.answered(answer);
     if (!answer.ok) {
       // A clean end, since resets count against a foreign peer's patience.
       stream.on('error', ignore).resume().end();

@@ -20,6 +20,7 @@ import { type GatewayLimits, limitsOf, type LimitUse } from '../limits.ts';
 import type { Exchange } from '../http/exchange.ts';
 import type { Tracer } from '../http/trace/tracer.ts';
 import { gaugesOf } from '../metrics/gauges.ts';
+import { isLimitReason } from '../metrics/refusals.ts';
 import { RequestMetrics } from '../metrics/requests.ts';
 import type { MetricSamples } from '../metrics/series.ts';
 import { TrafficMetrics } from '../metrics/traffic.ts';
@@ -42,6 +43,7 @@ import { type BoundAddress, LocalAddresses } from './local-addresses.ts';
 import { startMetricsServer } from './metrics-server.ts';
 import { SessionPool } from './pool.ts';
 import { Prober } from './prober.ts';
+import { RefusalLog } from './refusal-log.ts';
 
 export interface GatewayOptions {
   readonly cluster: ClusterName;
@@ -188,9 +190,10 @@ class RunningGateway implements Gateway {
     });
     const credentials = this.#credentials;
     const onChange = (): void => this.#book.refresh(clock.monotonic());
-    this.#pool = new SessionPool({ self, credentials, limits, clock, log, refusals: this.#metrics, onChange });
+    const faults = new RefusalLog(log, clock, this.#metrics);
+    this.#pool = new SessionPool({ self, credentials, limits, clock, log, refusals: this.#metrics, faults, onChange });
     this.#prober = new Prober({ book: this.#book, pool: this.#pool, self, limits, clock });
-    this.#clusterProber = new ClusterProber({ instance, credentials, limits, clock });
+    this.#clusterProber = new ClusterProber({ instance, credentials, limits, clock, faults });
     this.#connections = new Connections({
       limits,
       clock,
@@ -262,7 +265,7 @@ class RunningGateway implements Gateway {
     const { clock, accessLog } = this.#options;
     const now = clock.monotonic();
     this.#requests.ended(exchange, now);
-    if (exchange.flag === 'UO' && exchange.details !== undefined) this.#metrics.count(exchange.details);
+    if (exchange.details !== undefined && isLimitReason(exchange.details)) this.#metrics.count(exchange.details);
     const { service, cluster, about, bytesReceived: received, bytesSent: sent } = exchange;
     if (service !== undefined && cluster !== undefined && received + sent > 0) {
       this.#metrics.carried({ direction: about.direction, destination: cluster, service, received, sent });

@@ -6,11 +6,12 @@ import type { Clock } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { listenTcp, type ListenAddress, type TcpServer } from '../../runtime/io/tcp-server.ts';
 import { acceptTls } from '../../runtime/io/tls.ts';
-import { encodeRefused, type HeaderFields, type RefusalReason } from '../../wire/connect.ts';
+import { encodeRefused, type HeaderFields, type MalformedReason, type RefusalReason } from '../../wire/connect.ts';
 import type { GatewayLimits } from '../limits.ts';
-import type { Refusals } from '../metrics/refusals.ts';
+import type { CountedReason, Refusals } from '../metrics/refusals.ts';
 import { Handshakes } from '../tunnel/handshakes.ts';
 import type { Credentials, GatewayPeer } from './credentials.ts';
+import { handshakeFault } from '../tunnel/session-fault.ts';
 import { serveSession } from './inbound-session.ts';
 import type { BoundAddress } from './local-addresses.ts';
 import { RefusalLog } from './refusal-log.ts';
@@ -29,8 +30,8 @@ export interface HboneServerOptions {
 export interface InboundPeer {
   readonly peer: GatewayPeer;
   readonly remoteAddress: string;
-  /** Counts a request that makes no sense, and logs it once a minute. `reason`: of a closed set. */
-  malformed(reason: string, detail: string): void;
+  /** Counts a request that makes no sense, and logs it once a minute. */
+  malformed(reason: MalformedReason, detail: string): void;
 }
 
 /** Time for a refused caller to end its stream by itself. */
@@ -150,8 +151,8 @@ export class HboneServer {
     } catch (thrown) {
       // One that had to give way was counted then.
       if (!this.#handshakes.leave(address, raw)) return;
-      const { code, message } = IsthmusError.from(thrown);
-      this.#refusals.note(address, `handshake-${code}`, message);
+      const error = IsthmusError.from(thrown);
+      this.#refusals.note(address, handshakeFault(error), error.message);
     }
   }
 
@@ -165,14 +166,14 @@ export class HboneServer {
     return count;
   }
 
-  #turnAway(raw: Socket, address: string, reason: string): void {
+  #turnAway(raw: Socket, address: string, reason: CountedReason): void {
     this.#refusals.note(address, reason);
     raw.on('error', () => undefined).resetAndDestroy();
   }
 
   #serve(socket: TLSSocket, { peer, remoteAddress }: Omit<InboundPeer, 'malformed'>): void {
     const { clock, limits, onConnect } = this.#options;
-    const note = (reason: string, detail: string): void => this.#refusals.note(peer.id, reason, detail);
+    const note = (reason: CountedReason, detail: string): void => this.#refusals.note(peer.id, reason, detail);
     const from: InboundPeer = { peer, remoteAddress, malformed: note };
     const session = serveSession(socket, {
       limits,

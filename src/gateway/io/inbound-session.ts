@@ -4,6 +4,8 @@ import { IsthmusError, messageOf } from '../../model/error.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import type { HeaderFields } from '../../wire/connect.ts';
 import type { GatewayLimits } from '../limits.ts';
+import type { CountedReason } from '../metrics/refusals.ts';
+import { brokeRules } from '../tunnel/session-fault.ts';
 import { type Abuse, SessionGuard } from '../tunnel/session-guard.ts';
 import { serverBoundsOf, settingsOf } from './http2-settings.ts';
 import { watchSession } from './watchdog.ts';
@@ -11,8 +13,8 @@ import { watchSession } from './watchdog.ts';
 export interface InboundSessionOptions {
   readonly limits: GatewayLimits;
   readonly clock: Clock;
-  /** The session was ended for what its peer did or did not do. `reason`: of a closed set. */
-  readonly onFault: (reason: string, detail: string) => void;
+  /** The session was ended for what its peer did or did not do. */
+  readonly onFault: (reason: CountedReason, detail: string) => void;
   readonly onStream: (stream: ServerHttp2Stream, headers: HeaderFields) => void;
 }
 
@@ -69,11 +71,6 @@ export function serveSession(socket: TLSSocket, options: InboundSessionOptions):
     }
   });
   return session;
-}
-
-/** HTTP/2 violations as Node names them: of the session as a whole, or too many of single streams. */
-function brokeRules(error: Error & { readonly code?: string }): boolean {
-  return error.code?.startsWith('ERR_HTTP2_') === true;
 }
 
 /** Whether the peer has given it up without ever having been let through. */

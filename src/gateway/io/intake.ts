@@ -22,7 +22,7 @@ import { Permit, type PermitContext, seesRequests } from '../access/permit.ts';
 import type { ServiceBook } from '../balance/service-book.ts';
 import type { ServiceEntry } from '../balance/service-entry.ts';
 import { spokenOn } from '../http/spoken.ts';
-import type { Refusals } from '../metrics/refusals.ts';
+import { isLimitReason, type LimitReason, type Refusals } from '../metrics/refusals.ts';
 import { type CandidateContext, inboundCandidates, outboundCandidates } from './candidates.ts';
 import type { Connections } from './connections.ts';
 import { type InboundPeer, refuseStream } from './hbone-server.ts';
@@ -55,6 +55,9 @@ const flags: Readonly<Partial<Record<RefusalReason, ResponseFlag>>> = {
   draining: 'UO',
 };
 
+/** Why a request is turned away before anything is tried. */
+type Turned = Exclude<RefusalReason, 'no-ready-endpoint' | 'connect-failed' | 'overloaded'> | LimitReason;
+
 /** What was decided about a request from outside. */
 type Judgement =
   | {
@@ -68,6 +71,7 @@ type Judgement =
   | {
       readonly ok: false;
       readonly reason: RefusalReason;
+      readonly counted: Turned;
       readonly entry: ServiceEntry | undefined;
       readonly rule: string | undefined;
       readonly details: string;
@@ -214,13 +218,14 @@ export class Intake {
   #judge({ hop, service, port }: ConnectRequest, caller: Caller): Judgement {
     const entry = this.#options.book.get(service);
     const known = entry?.route.exported ? entry : undefined;
-    const no = (reason: RefusalReason, verdict?: AccessVerdict, details?: string): Judgement => ({
+    const no = (counted: Turned, verdict?: AccessVerdict): Judgement => ({
       ok: false,
-      reason,
+      reason: isLimitReason(counted) ? 'overloaded' : counted,
+      counted,
       // The name of what is not there was chosen by the peer: it is a detail, and no label of a metric.
       entry: known,
       rule: verdict?.rule,
-      details: details ?? `${reason}: ${service}:${port}`,
+      details: isLimitReason(counted) ? counted : `${counted}: ${service}:${port}`,
     });
     if (hop > 0) return no('loop');
     if (!entry || !known) return no('not-exported');
@@ -231,7 +236,7 @@ export class Intake {
     if (!route.ports.some((one) => one.port === port)) return no('unknown-port', verdict);
     if (this.#options.draining()) return no('draining', verdict);
     const overload = this.#options.connections.overload(entry, caller.peer);
-    if (overload) return no('overloaded', verdict, `limit-${overload}`);
+    if (overload) return no(`limit-${overload}`, verdict);
     const unseen = verdict.decision === 'allowed';
     const permit = new Permit(this.#permits, { service, port, caller, unseen });
     const judge: RequestJudge = (method, target) => permit.request(method, target);
@@ -247,9 +252,9 @@ export class Intake {
     },
   ): void {
     const { judgement, about, port } = refused;
-    const { reason, entry, details } = judgement;
+    const { reason, entry, details, counted } = judgement;
     refuseStream(stream, reason, this.#options.clock);
-    this.#options.refusals.count(reason === 'overloaded' ? details : reason);
+    this.#options.refusals.count(counted);
     const flag = flags[reason] ?? 'NR';
     this.#options.connections.turnedAway({ about, entry, port, flag, status: statusOf(reason), details });
   }

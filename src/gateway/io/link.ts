@@ -5,14 +5,18 @@ import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import type { GatewayTarget } from '../../model/route.ts';
 import { Backoff } from '../../runtime/backoff.ts';
+import { TokenBucket } from '../../runtime/token-bucket.ts';
+import type { ConnectAnswer } from '../../wire/connect.ts';
 import type { LinkReport } from '../../wire/gateway-report.ts';
 import type { GatewayLimits } from '../limits.ts';
 import { PeakEwma } from '../balance/choice/peak-ewma.ts';
 import type { Choosable } from '../balance/choice/strategy.ts';
 import type { Refusals } from '../metrics/refusals.ts';
 import { LinkFacts, type Reach } from '../tunnel/link-facts.ts';
+import type { GatewayFault } from '../tunnel/session-fault.ts';
 import type { SessionState } from '../tunnel/session-state.ts';
 import type { Credentials } from './credentials.ts';
+import type { RefusalLog } from './refusal-log.ts';
 import { openSession, type TunnelSession } from './session.ts';
 
 export interface LinkOptions {
@@ -23,6 +27,8 @@ export interface LinkOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly refusals: Refusals;
+  /** Where faults of gateways are told. */
+  readonly faults: RefusalLog;
   /** Whether it was up, down or never tried has changed. */
   readonly onChange: () => void;
 }
@@ -30,6 +36,10 @@ export interface LinkOptions {
 type Waiter = (outcome: TunnelSession | IsthmusError) => void;
 
 const firstRetryMs = 50;
+/** A session that lasted for less proves nothing: the pauses go on growing. */
+const stableMs = 10_000;
+/** Lines of one link that comes and goes all the time. */
+const lineRule = { perSecond: 2 / 60, burst: 10 };
 
 /** The way to one gateway of another cluster: its sessions, kept warm, and what is known of it. */
 export class Link implements Choosable {
@@ -46,6 +56,8 @@ export class Link implements Choosable {
   readonly #leaving = new Set<TunnelSession>();
   readonly #waiters = new Set<Waiter>();
   readonly #facts: LinkFacts;
+  readonly #lines: TokenBucket;
+  #unlogged = 0;
   #state: SessionState = { kind: 'idle', retryAt: undefined };
   #attempt: AbortController | undefined;
   #retry: Timer | undefined;
@@ -61,6 +73,7 @@ export class Link implements Choosable {
       { cluster: options.cluster, instance: options.target.instance, address },
       options.clock.monotonic(),
     );
+    this.#lines = new TokenBucket(lineRule, options.clock.monotonic());
     this.#backoff = new Backoff({ initialMs: firstRetryMs, maxMs: options.limits.reconnectMaxMs }, () =>
       options.clock.random(),
     );
@@ -140,6 +153,12 @@ export class Link implements Choosable {
     }
   }
 
+  /** What it said to a CONNECT: a refusal gives its reason. */
+  answered(answer: ConnectAnswer): void {
+    if (answer.ok || answer.reason !== undefined) return;
+    this.#blame('gateway-answer', `A CONNECT was answered with ${answer.status}`);
+  }
+
   report(): LinkReport {
     return this.#facts.report(this.#options.clock.monotonic());
   }
@@ -195,6 +214,7 @@ export class Link implements Choosable {
           this.latency.observe(ms, clock.monotonic());
         },
         onPing: () => this.#facts.sent(clock.monotonic()),
+        onFault: (fault, detail) => this.#blame(fault, detail),
         onLeave: (session) => this.#left(session),
         onEnd: (session) => void this.#leaving.delete(session),
       },
@@ -209,7 +229,6 @@ export class Link implements Choosable {
     if (this.#closed) return session.destroy(new IsthmusError('cancelled', 'The link is closed'));
     if (session.state.kind !== 'ready') return this.#failed(new IsthmusError('unavailable', 'Closed at once'));
     this.#sessions.add(session);
-    this.#backoff.reset();
     this.#state = session.state;
     this.#setReach('up', undefined);
     this.#answer(session);
@@ -238,7 +257,9 @@ export class Link implements Choosable {
     this.#sessions.delete(session);
     if (session.state.kind === 'draining') this.#leaving.add(session);
     const { state } = session;
-    if (state.kind === 'dead') this.#facts.lost(this.#options.clock.monotonic());
+    const now = this.#options.clock.monotonic();
+    if (state.kind === 'dead') this.#facts.lost(now);
+    if (now - session.openedAt >= stableMs) this.#backoff.reset();
     if (this.#closed || this.#sessions.size > 0) return;
     this.#state = state;
     this.#setReach('down', state.kind === 'dead' || state.kind === 'draining' ? state.reason : undefined);
@@ -261,12 +282,25 @@ export class Link implements Choosable {
     for (const waiter of waiters) waiter(outcome);
   }
 
+  /** Counts what the gateway there is to blame for, and logs it once a minute. */
+  #blame(fault: GatewayFault, detail: string): void {
+    this.#options.faults.note(`${this.cluster}/${this.id}`, fault, detail);
+  }
+
   #setReach(reach: 'up' | 'down', reason: string | undefined): void {
-    if (!this.#facts.set(reach, reason, this.#options.clock.monotonic())) return;
-    const fields = { cluster: this.cluster, gateway: this.target.instance, address: addressOf(this.target) };
-    if (reach === 'up') this.#options.log.info(fields, 'link is up');
-    else this.#options.log.warn({ ...fields, reason }, 'link is down');
+    const now = this.#options.clock.monotonic();
+    if (!this.#facts.set(reach, reason, now)) return;
     this.#options.onChange();
+    if (this.#lines.waitMs(now) > 0) {
+      this.#unlogged += 1;
+      return;
+    }
+    this.#lines.take(now);
+    const unlogged = this.#unlogged > 0 ? { unlogged: this.#unlogged } : {};
+    this.#unlogged = 0;
+    const { cluster, instance: gateway, address } = this.#facts.name;
+    if (reach === 'up') this.#options.log.info({ cluster, gateway, address, ...unlogged }, 'link is up');
+    else this.#options.log.warn({ cluster, gateway, address, reason, ...unlogged }, 'link is down');
   }
 }
 

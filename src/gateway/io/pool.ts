@@ -11,6 +11,7 @@ import type { Refusals } from '../metrics/refusals.ts';
 import type { Credentials } from './credentials.ts';
 import type { Reach } from '../tunnel/link-facts.ts';
 import { addressOf, Link } from './link.ts';
+import type { RefusalLog } from './refusal-log.ts';
 
 export interface PoolOptions {
   readonly self: ClusterName;
@@ -19,6 +20,8 @@ export interface PoolOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly refusals: Refusals;
+  /** Where faults of gateways are told. */
+  readonly faults: RefusalLog;
   /** A link came up or went down, or the set of links changed. */
   readonly onChange: () => void;
 }

@@ -71,8 +71,9 @@ export class Prober {
     const { book, pool, clock, limits, self } = this.#options;
     const { entry, cluster } = subject;
     const port = entry.route.targets.find((target) => target.cluster === cluster)?.ports[0];
-    const session = pool.links(cluster, { limit: 1 })[0]?.pick();
-    if (port === undefined || !session) return;
+    const [link] = pool.links(cluster, { limit: 1 });
+    const session = link?.pick();
+    if (port === undefined || !link || !session) return;
     let stream: ReturnType<typeof session.open>;
     try {
       stream = session.open(encodeConnect({ service: entry.route.key, port, hop: 0, sourceCluster: self }));
@@ -96,7 +97,9 @@ export class Prober {
       answered = true;
       // A clean end: resets count against the patience of foreign peers.
       stream.resume().end();
-      if (decodeAnswer(headers).ok) book.reached(subject, clock.monotonic());
+      const answer = decodeAnswer(headers);
+      link.answered(answer);
+      if (answer.ok) book.reached(subject, clock.monotonic());
       else book.probeFailed(subject, clock.monotonic());
     });
   }

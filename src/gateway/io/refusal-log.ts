@@ -1,6 +1,6 @@
 import type { Clock } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
-import type { Refusals } from '../metrics/refusals.ts';
+import type { CountedReason, Refusals } from '../metrics/refusals.ts';
 
 const quietMs = 60_000;
 const maxPeers = 1000;
@@ -19,8 +19,8 @@ export class RefusalLog {
     this.#refusals = refusals;
   }
 
-  /** `reason`: what the metrics count it under, of a closed set. `detail`: the whole story, for the log. */
-  note(address: string, reason: string, detail: string = reason): void {
+  /** `reason`: what the metrics count it under. `detail`: the whole story, for the log. */
+  note(address: string, reason: CountedReason, detail: string = reason): void {
     this.#refusals?.count(reason);
     const now = this.#clock.monotonic();
     const known = this.#peers.get(address);

@@ -1,4 +1,4 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2 } from 'node:http2';
+import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
 import { IsthmusError, messageOf } from '../../model/error.ts';
 import type { ReplicaName } from '../../model/names.ts';
@@ -6,6 +6,8 @@ import type { ClusterRoute, GatewayTarget } from '../../model/route.ts';
 import type { Clock } from '../../model/ports/clock.ts';
 import { dialTls } from '../../runtime/io/tls.ts';
 import type { GatewayLimits } from '../limits.ts';
+import { brokeRules, faultOf, type GatewayFault } from '../tunnel/session-fault.ts';
+import { SessionGuard } from '../tunnel/session-guard.ts';
 import { mayBecome, type SessionState } from '../tunnel/session-state.ts';
 import type { Credentials, GatewayPeer } from './credentials.ts';
 import { sessionBounds, settingsOf } from './http2-settings.ts';
@@ -26,6 +28,8 @@ export interface SessionOptions {
 export interface SessionEvents {
   onRtt(ms: number): void;
   onPing(): void;
+  /** The peer is to blame that there is no session, or none any more. */
+  onFault(fault: GatewayFault, detail: string): void;
   /** No new streams from now on: draining or dead. */
   onLeave(session: TunnelSession): void;
   /** It is closed. */
@@ -43,6 +47,8 @@ interface Opened {
 export class TunnelSession {
   readonly peer: GatewayPeer;
   readonly instance: ReplicaName;
+  /** Monotonic ms. */
+  readonly openedAt: number;
   /** Of the identity that it was opened with, see `Credentials.generation`. */
   readonly generation: number;
   readonly #http2: ClientHttp2Session;
@@ -61,7 +67,8 @@ export class TunnelSession {
     this.#http2 = http2;
     this.#clock = options.clock;
     this.#events = events;
-    this.#state = { kind: 'ready', since: options.clock.monotonic() };
+    this.openedAt = options.clock.monotonic();
+    this.#state = { kind: 'ready', since: this.openedAt };
     const { streamsPerSession, pingIntervalMs, idlePingIntervalMs, silenceMs } = options.limits;
     this.#limit = Math.min(streamsPerSession, http2.remoteSettings.maxConcurrentStreams ?? streamsPerSession);
     const unwatch = watchSession(http2, {
@@ -72,11 +79,18 @@ export class TunnelSession {
       onRtt: (ms) => events.onRtt(ms),
       onPing: () => events.onPing(),
       onDead: (silentMs) =>
-        this.destroy(new IsthmusError('timeout', `Nothing heard for ${Math.round(silentMs)} ms, a ping unanswered`)),
+        this.#blame('gateway-silent', `Nothing heard for ${Math.round(silentMs)} ms, a ping unanswered`),
     });
     http2.on('error', (error) => {
       this.#failure ??= error;
+      if (brokeRules(error)) events.onFault('gateway-protocol', messageOf(error));
     });
+    const guard = new SessionGuard(options.limits, this.openedAt);
+    const control = (): void => {
+      const abuse = http2.destroyed ? undefined : guard.control(options.clock.monotonic());
+      if (abuse) this.#blame('gateway-control-flood', 'The peer was cut off: too many PING or SETTINGS frames');
+    };
+    http2.on('ping', control).on('remoteSettings', control);
     http2.on('goaway', () => this.#leave('draining', 'The peer is going away'));
     http2.on('close', () => {
       unwatch();
@@ -132,10 +146,17 @@ export class TunnelSession {
   }
 
   /** Ends it and every stream on it with `error`. */
-  destroy(error: IsthmusError): void {
+  destroy(error: IsthmusError, code: number = constants.NGHTTP2_INTERNAL_ERROR): void {
     this.#failure ??= error;
     this.#leave('dead', error.message);
-    this.#http2.destroy(error);
+    this.#http2.destroy(error, code);
+  }
+
+  #blame(fault: GatewayFault, detail: string): void {
+    this.#events.onFault(fault, detail);
+    const flood = fault === 'gateway-control-flood';
+    const code = flood ? constants.NGHTTP2_ENHANCE_YOUR_CALM : undefined;
+    this.destroy(new IsthmusError(flood ? 'denied' : 'timeout', detail), code);
   }
 
   /** Streams open now or opened since the last call. */
@@ -155,9 +176,19 @@ export class TunnelSession {
 
 /**
  * Dials one gateway and waits for its settings: only then has it accepted our certificate.
- * @throws IsthmusError `unauthenticated`, `denied`, `timeout`, `unavailable`, `cancelled`
+ * @throws IsthmusError `unauthenticated`, `denied`, `invalid`, `timeout`, `unavailable`, `cancelled`
  */
 export async function openSession(options: SessionOptions, events: SessionEvents): Promise<TunnelSession> {
+  try {
+    return await tryToOpen(options, events);
+  } catch (thrown) {
+    const fault = faultOf(thrown);
+    if (fault) events.onFault(fault, messageOf(thrown));
+    throw thrown;
+  }
+}
+
+async function tryToOpen(options: SessionOptions, events: SessionEvents): Promise<TunnelSession> {
   const { target, credentials, limits } = options;
   const context = credentials.context();
   if (!context) throw new IsthmusError('unavailable', 'This gateway has no identity yet');
@@ -172,7 +203,7 @@ export async function openSession(options: SessionOptions, events: SessionEvents
   });
   const http2 = startHttp2(socket, limits);
   try {
-    if (alpn !== 'h2') throw new IsthmusError('unavailable', `The peer must speak 'h2': it chose '${alpn}'`);
+    if (alpn !== 'h2') throw new IsthmusError('invalid', `The peer must speak 'h2': it chose '${alpn}'`);
     await settled(http2, options);
     return new TunnelSession({ http2, socket, peer }, options, events);
   } catch (thrown) {

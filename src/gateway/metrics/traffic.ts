@@ -1,6 +1,6 @@
 import type { AccessLogEntry } from '../access-log.ts';
 import { type ClusterName, nameOf, namespaceOf, type ServiceKey } from '../../model/names.ts';
-import type { Refusals } from './refusals.ts';
+import type { CountedReason, Refusals } from './refusals.ts';
 import { type MetricSamples, Series } from './series.ts';
 
 /** Services × clusters × flags that are told apart; a federation of a thousand services in ten clusters stays below. */
@@ -122,7 +122,7 @@ export class TrafficMetrics implements Refusals {
     this.#sent.add(this.#sent.of(direction, destination, name, namespace), sent);
   }
 
-  count(reason: string): void {
+  count(reason: CountedReason): void {
     this.#refusals.add(this.#refusals.of(reason));
   }
 

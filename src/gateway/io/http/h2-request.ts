@@ -61,7 +61,7 @@ const bodiless: ReadonlySet<number> = new Set([204, 205, 304]);
 /** What is told, and logged, of a request that is cut. */
 const cutReplies: Readonly<Record<CutReason, Reply>> = {
   cut: { ...noConnection, flag: 'LR', details: 'gateway_drained' },
-  overload: overloaded('receive_budget'),
+  overload: overloaded('receiveBudgetBytes'),
   denied: forbidden,
 };
 const cancelledDetails = 'downstream_remote_disconnect';
@@ -392,7 +392,9 @@ export class H2Request {
       this.#tried.push(seat.place);
       return this.#try();
     }
-    this.#giveUp(seat.why === 'busy' ? overloaded('streams') : seat.why === 'nowhere' ? noEndpoint : noConnection);
+    this.#giveUp(
+      seat.why === 'busy' ? overloaded('httpSessionsPerPlace') : seat.why === 'nowhere' ? noEndpoint : noConnection,
+    );
   }
 
   #mayRetry(condition: RetryCondition): boolean {
