@@ -125,6 +125,8 @@ export interface DrainChange {
   readonly row: DrainRow;
   /** As from the cluster that answers, once it is over. */
   readonly simulation: SimulationReport;
+  /** What speaks against it, one sentence each: the last gateway of a cluster, the last cluster of a service. */
+  readonly warnings: readonly string[];
   /** Command that takes it back. */
   readonly undo: string;
 }

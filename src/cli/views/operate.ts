@@ -102,9 +102,9 @@ export function drainView(change: DrainChange): View {
     data: change,
     names: [`drain/${change.row.target}`],
     text: (style) =>
-      `${simulationText(change.simulation, style)}\n${renderTable(drainColumns, [change.row], style)}${
-        change.preview ? 'Preview: nothing was changed. Add --yes to do it.\n' : ''
-      }`,
+      `${simulationText(change.simulation, style)}\n${renderTable(drainColumns, [change.row], style)}${change.warnings
+        .map((warning) => `${paint(`Warning: ${clean(warning)}`, 'bad', style)}\n`)
+        .join('')}${change.preview ? 'Preview: nothing was changed. Add --yes to do it.\n' : ''}`,
   };
 }
 
