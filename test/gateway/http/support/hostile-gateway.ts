@@ -8,13 +8,13 @@ export interface RawTunnel {
   readonly stream: ClientHttp2Stream;
   readonly status: number;
   /** What came back so far. */
-  text(): string;
+  readonly text: () => string;
   /** How it ended: cleanly, by a reset, or not yet. */
-  end(): 'eof' | 'reset' | undefined;
+  readonly end: () => 'eof' | 'reset' | undefined;
   /** Waits until what came back matches. */
-  answered(form: RegExp): Promise<string>;
+  readonly answered: (form: RegExp) => Promise<string>;
   /** Waits for its end. */
-  ended(): Promise<'eof' | 'reset'>;
+  readonly ended: () => Promise<'eof' | 'reset'>;
 }
 
 /** A gateway with a good certificate that keeps to none of the rules. */
