@@ -37,17 +37,17 @@ function kinds(of: readonly Kind[]): boolean[] {
 
 /**
  * The head as it goes to an upstream, without its last empty line, so that an attempt can add its own. Lines that stay
- * are copied as they were validated; the request line, the host of an absolute target and all of this hop are written
+ * are copied as they were validated; a request line in absolute form or of HTTP/1.0, and all of this hop, is written
  * anew.
  */
 export function forwardedRequest(head: RequestHead, additions: RequestAdditions): string {
   const { fields, bytes, connection, upgrade } = head;
   const { named } = connection;
   const { traced, clientAddress, requestId } = additions;
-  let text = `${head.method} ${head.target} HTTP/1.1\r\n`;
+  let text = head.lineStays ? '' : `${head.method} ${head.target} HTTP/1.1\r\n`;
   let forwardedFor = '';
   let [hasHost, hasForwardedHost, hasForwardedProto] = [false, false, false];
-  let from = head.fieldsStart;
+  let from = head.lineStays ? head.start : head.fieldsStart;
   for (let index = 0; index < fields.count; index += 1) {
     const kind = fields.kind(index);
     if (kind === FieldKind.host) hasHost = true;
@@ -66,7 +66,7 @@ export function forwardedRequest(head: RequestHead, additions: RequestAdditions)
     if (start > from) text += bytes.toString('latin1', from, start);
     from = fields.end(index);
   }
-  const end = fields.count === 0 ? from : fields.end(fields.count - 1);
+  const end = fields.count === 0 ? head.fieldsStart : fields.end(fields.count - 1);
   if (end > from) text += bytes.toString('latin1', from, end);
   const host = head.authority ?? additions.host;
   if (!hasHost) text += `host: ${host}\r\n`;

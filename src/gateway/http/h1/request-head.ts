@@ -34,6 +34,7 @@ type TargetForm = 'origin' | 'absolute' | 'asterisk';
 export class RequestHead {
   readonly fields: FieldLines;
   bytes: Buffer = Buffer.alloc(0);
+  start: number = 0;
   /** Behind the request line. */
   fieldsStart: number = 0;
   method: string = '';
@@ -58,6 +59,11 @@ export class RequestHead {
   /** Whether the client would send another request on this connection (RFC 9112 §9.3). */
   get keepsAlive(): boolean {
     return this.minor === 1 ? !this.connection.close : this.connection.keepAlive && !this.connection.close;
+  }
+
+  /** Whether the request line says what an upstream is to be told, byte for byte. */
+  get lineStays(): boolean {
+    return this.minor === 1 && this.#form !== 'absolute';
   }
 
   /** Value of the first field of that kind. */
@@ -91,6 +97,7 @@ export class RequestHead {
   /** `start` to `end`: the whole head, its empty line included. Undefined: it is one. */
   scan(bytes: Buffer, start: number, end: number): Reply | undefined {
     this.bytes = bytes;
+    this.start = start;
     return this.#requestLine(start) ?? this.#fieldLines(end) ?? this.#meaning();
   }
 
@@ -101,7 +108,7 @@ export class RequestHead {
     if (at === start || at - start > maxMethod || bytes[at] !== space) {
       return malformed('A request must begin with a method, its target and the version, one blank between them');
     }
-    const method = bytes.toString('latin1', start, at);
+    const method = methodAt(bytes, start, at);
     const targetStart = at + 1;
     at = targetStart;
     while (isTargetByte(bytes[at])) at += 1;
@@ -211,6 +218,13 @@ export class RequestHead {
     this.expectsContinue = this.minor === 1 && this.framing.kind !== 'none';
     return undefined;
   }
+}
+
+/** What nearly all requests say is not made a string each time. */
+function methodAt(bytes: Buffer, start: number, end: number): string {
+  if (end - start === 3 && hasAt(bytes, start, 'GET')) return 'GET';
+  if (end - start === 4 && hasAt(bytes, start, 'POST')) return 'POST';
+  return bytes.toString('latin1', start, end);
 }
 
 function joined(before: string | undefined, value: string): string {

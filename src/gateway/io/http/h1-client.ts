@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { SpiffeId } from '../../../model/identity.ts';
 import { nameOf, namespaceOf } from '../../../model/names.ts';
+import type { LoadBalancingPlan } from '../../../model/traffic.ts';
 import type { ResponseFlag } from '../../access-log.ts';
 import { Deadline } from '../../http/deadline.ts';
 import { Exchange } from '../../http/exchange.ts';
@@ -372,7 +373,7 @@ export class H1Client implements Held, RequestOwner {
     if (refusal) return this.#turnAway(exchange, refusal, chunk.subarray(at));
     const request = new H1Request(this.#context, port, this.#planOf(exchange, port, made), this);
     this.#request = request;
-    const end = request.start(chunk, at);
+    const end = request.start(chunk, at, this.#quietSince);
     if (end < chunk.length) this.#hold(chunk, end);
   }
 
@@ -397,10 +398,8 @@ export class H1Client implements Held, RequestOwner {
     const trace = tracer?.begin(head.all(FieldKind.traceparent), head.all(FieldKind.tracestate));
     exchange.traceparent = trace ? trace.traceparent : head.first(FieldKind.traceparent);
     const { loadBalancing } = port.entry;
-    const chosenBy = sourceOf(loadBalancing, source, {
-      header: (name) => head.named(name),
-      cookies: () => head.all(FieldKind.cookie),
-    });
+    const chosenBy = loadBalancing.algorithm === 'consistentHash' ? this.#hashSource(loadBalancing) : source;
+    const tunnel = tunnelFor(onward, loadBalancing, chosenBy);
     return {
       exchange,
       method: head.method,
@@ -416,10 +415,19 @@ export class H1Client implements Held, RequestOwner {
       old: head.minor === 0,
       showsServer: onward !== undefined && head.named('x-isthmus-served-by') !== undefined,
       source: chosenBy,
-      ...tunnelFor(onward, loadBalancing, chosenBy),
+      onward: tunnel.onward,
+      key: tunnel.key,
       opened,
       trace,
     };
+  }
+
+  #hashSource(loadBalancing: LoadBalancingPlan): string | undefined {
+    const head = this.#head;
+    return sourceOf(loadBalancing, this.#client.source, {
+      header: (name) => head.named(name),
+      cookies: () => head.all(FieldKind.cookie),
+    });
   }
 
   // What goes.

@@ -110,6 +110,8 @@ export class H1Request implements ResponseSink {
   #bytes = 0;
   #sweptBytes = -1;
   #quietSince = 0;
+  /** When the last of the response came, monotonic ms. */
+  #heardAt = 0;
   #over = false;
 
   constructor(context: HttpContext, port: HttpPort, plan: RequestPlan, owner: RequestOwner) {
@@ -129,17 +131,17 @@ export class H1Request implements ResponseSink {
     return this.#keptBytes + (this.#upstream?.buffered ?? 0);
   }
 
-  /** `chunk` from `at` on: what of the body came with the head. @returns the offset behind it */
-  start(chunk: Buffer, at: number): number {
+  /** `chunk` from `at` on: what of the body came with the head, `now`, monotonic ms. @returns the offset behind it */
+  start(chunk: Buffer, at: number, now: number): number {
     const { entry, budget, plan } = this.#port;
     entry.circuit.begin();
     budget.begin();
     const timeoutMs = plan.timeoutMs ?? defaultRequestTimeoutMs;
-    if (timeoutMs > 0) this.#overallAt = this.#now() + timeoutMs;
+    if (timeoutMs > 0) this.#overallAt = now + timeoutMs;
     const end = this.onBytes(chunk, at);
     if (!this.#over) {
       if (this.#plan.opened) this.#joinNew(this.#plan.opened, 1);
-      else this.#try();
+      else this.#try(now);
     }
     return end;
   }
@@ -226,6 +228,7 @@ export class H1Request implements ResponseSink {
     const upstream = this.#upstream;
     const now = this.#now();
     exchange.answeredAt = now;
+    this.#heardAt = now;
     upstream?.dialled.answered(now - this.#tryStartedAt);
     const { status } = head;
     if (status === 101 && !(this.#plan.upgrades && head.connection.upgrade)) {
@@ -252,6 +255,7 @@ export class H1Request implements ResponseSink {
   }
 
   onBody(piece: Piece): void {
+    this.#heardAt = this.#now();
     this.#bytes += piece.end - piece.start;
     if (!this.#writeBody(piece)) this.#upstream?.pause();
   }
@@ -299,11 +303,11 @@ export class H1Request implements ResponseSink {
 
   // Tries.
 
-  #try(): void {
-    const { upstreams, clock } = this.#context;
+  #try(now: number = this.#now()): void {
+    const { upstreams } = this.#context;
     const [port, plan] = [this.#port, this.#plan];
     this.#tries += 1;
-    this.#tryStartedAt = clock.monotonic();
+    this.#tryStartedAt = now;
     const { perTryMs } = port.plan.retries;
     this.#perTryAt = perTryMs === undefined ? undefined : this.#tryStartedAt + perTryMs;
     this.#setDeadline();
@@ -313,7 +317,7 @@ export class H1Request implements ResponseSink {
     if (idle) {
       idle.dialled.reuse();
       plan.exchange.attempts += 1;
-      return this.#join(idle);
+      return this.#join(idle, now);
     }
     this.#owner.pauseBody();
     let landed = false;
@@ -348,17 +352,18 @@ export class H1Request implements ResponseSink {
   #joinNew(dialled: Dialled, attempts: number): void {
     const { limits, clock } = this.#context;
     const [port, plan] = [this.#port, this.#plan];
+    const now = clock.monotonic();
     plan.exchange.attempts += attempts;
     const upstream: H1Upstream = new H1Upstream(dialled, limits, (gone) =>
       port.idleAt(dialled.place, plan.key).remove(dialled.place, gone),
     );
     if (plan.onward && dialled.cluster !== this.#context.self) {
-      upstream.lifeEnds = clock.monotonic() + limits.httpTunnelAgeMs * (0.5 + clock.random());
+      upstream.lifeEnds = now + limits.httpTunnelAgeMs * (0.5 + clock.random());
     }
-    this.#join(upstream);
+    this.#join(upstream, now);
   }
 
-  #join(upstream: H1Upstream): void {
+  #join(upstream: H1Upstream, now: number): void {
     const { exchange, head, method, trace } = this.#plan;
     const { dialled } = upstream;
     this.#upstream = upstream;
@@ -366,8 +371,8 @@ export class H1Request implements ResponseSink {
     exchange.host = dialled.host;
     exchange.cluster = dialled.cluster;
     exchange.reason = this.#port.entry.result.reasons.get(dialled.cluster);
-    exchange.connectedAt = this.#now();
-    this.#tryStartedAt = exchange.connectedAt;
+    exchange.connectedAt = now;
+    this.#tryStartedAt = now;
     this.#attempt = trace?.attempt();
     upstream.begin(this, method);
     const fields = this.#attempt?.fields;
@@ -491,7 +496,7 @@ export class H1Request implements ResponseSink {
   }
 
   #keep(upstream: H1Upstream): void {
-    const now = this.#now();
+    const now = this.#heardAt;
     const { limits } = this.#context;
     const saidS = upstream.keepAliveS;
     upstream.reused = true;
