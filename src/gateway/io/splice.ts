@@ -1,5 +1,6 @@
 import { constants, type Http2Stream } from 'node:http2';
 import { Socket } from 'node:net';
+import { Fifo } from '../../runtime/fifo.ts';
 import { bulkBytes, corkForTurn } from './turn.ts';
 
 /**
@@ -60,7 +61,7 @@ function writeCorked(socket: Socket, chunk: Buffer): boolean {
  */
 class Recycler {
   readonly #written: (error?: Error | null) => void;
-  #inFlight: Buffer[] = [];
+  readonly #inFlight = new Fifo<Buffer>();
   #usable = true;
 
   constructor() {

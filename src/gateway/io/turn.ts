@@ -3,12 +3,16 @@ import type { Duplex } from 'node:stream';
 
 /** Chunks from this size on take the paths for bulk; smaller ones are sent and forgotten at once. */
 export const bulkBytes = 8192;
-/** Sockets that wait for the end of this turn of the event loop. */
-const corked: Socket[] = [];
+/** Sockets that wait for the end of this turn of the event loop; the list keeps its room for the next one. */
+const corked: (Socket | undefined)[] = [];
+let count = 0;
 
 function uncorkAll(): void {
-  for (const socket of corked) socket.uncork();
-  corked.length = 0;
+  for (let index = 0; index < count; index += 1) {
+    corked[index]?.uncork();
+    corked[index] = undefined;
+  }
+  count = 0;
 }
 
 /**
@@ -20,5 +24,7 @@ export function corkForTurn(end: Duplex): void {
   // One that is uncorked before its time is still listed: uncorking it again does nothing.
   if (end.writableCorked > 0 || !(end instanceof Socket)) return;
   end.cork();
-  if (corked.push(end) === 1) setImmediate(uncorkAll);
+  if (count === 0) setImmediate(uncorkAll);
+  corked[count] = end;
+  count += 1;
 }
