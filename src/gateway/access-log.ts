@@ -88,22 +88,19 @@ export interface AccessLogEntry extends Partial<RequestLogFields> {
   readonly traceparent: string | null;
 }
 
-/** Receives one entry per connection, after its end. Must not throw. */
+/** Receives one entry per connection or request, after its end. Must not throw. */
 export type AccessLog = (entry: AccessLogEntry) => void;
 
 export interface Sampling {
-  /** 0 to 1: the part of connections without any trouble that is written. */
+  /** 0 to 1: the part of connections and requests without any trouble that is written. */
   readonly share: number;
   /** 0 ≤ x < 1. */
   readonly random: () => number;
 }
 
-/** Writes every connection with a flag, and of the others as large a part as wanted. */
-export function sampled(log: AccessLog, { share, random }: Sampling): AccessLog {
-  if (share >= 1) return log;
-  return (entry) => {
-    if (entry.response_flags !== '-' || random() < share) log(entry);
-  };
+/** Whether an end is written: each one with a flag, and of the others as large a part as wanted. */
+export function isLogged(flag: ResponseFlag, { share, random }: Sampling): boolean {
+  return flag !== '-' || share >= 1 || random() < share;
 }
 
 /** What the access log says of the client's side. */

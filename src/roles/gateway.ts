@@ -4,7 +4,7 @@ import { blame } from '../config/source.ts';
 import { connectConfig, type ConfigClient } from '../gateway/io/config-client.ts';
 import type { OtlpTracing } from '../gateway/io/http/otlp-tracing.ts';
 import { type Gateway, startGateway } from '../gateway/io/gateway.ts';
-import { type AccessLog, sampled } from '../gateway/access-log.ts';
+import type { AccessLog } from '../gateway/access-log.ts';
 import { StaticIdentities } from '../gateway/access/static-identities.ts';
 import { IsthmusError } from '../model/error.ts';
 import { trustDomainOf } from '../model/identity.ts';
@@ -94,9 +94,8 @@ export async function startGatewayRole(config: GatewayConfig, context: GatewayCo
       tableStatus: () => identity.waitingFor() ?? client.status(),
       tableDigest: () => client.digest(),
       version,
-      ...(accessLog && {
-        accessLog: sampled(accessLog, { share: config.accessLog.sample, random: () => clock.random() }),
-      }),
+      ...(accessLog && { accessLog }),
+      sampling: { share: config.accessLog.sample, random: () => clock.random() },
     }).catch((thrown: unknown) => {
       throw blamedPort(thrown, config);
     });

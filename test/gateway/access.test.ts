@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { sampled, type AccessLogEntry } from '../../src/gateway/access-log.ts';
+import { isLogged, type ResponseFlag } from '../../src/gateway/access-log.ts';
 import { callerOf } from '../../src/gateway/access/caller.ts';
 import { StaticIdentities } from '../../src/gateway/access/static-identities.ts';
 import { judgeByExport } from '../../src/gateway/access/verdict.ts';
@@ -111,19 +111,16 @@ describe('StaticIdentities', () => {
   });
 });
 
-describe('sampled', () => {
-  it('writes all with trouble and the wanted part of the others', () => {
-    const written: string[] = [];
+describe('isLogged', () => {
+  it('lets all with trouble be written and the wanted part of the others', () => {
     let draw = 0;
-    const log = sampled(({ response_flags }) => void written.push(response_flags), {
-      share: 0.25,
-      random: () => (draw = (draw + 0.1) % 1),
-    });
-    const entry = (flag: AccessLogEntry['response_flags']): AccessLogEntry =>
-      ({ response_flags: flag }) as AccessLogEntry;
-    for (let connection = 0; connection < 100; connection += 1) log(entry(connection < 10 ? 'UF' : '-'));
-    assert.equal(written.filter((flag) => flag === 'UF').length, 10);
-    const fine = written.filter((flag) => flag === '-').length;
+    const random = (): number => (draw = (draw + 0.1) % 1);
+    const written = (flag: ResponseFlag, share: number, of: number): number =>
+      Array.from({ length: of }, () => isLogged(flag, { share, random })).filter(Boolean).length;
+    assert.equal(written('UF', 0, 10), 10);
+    assert.equal(written('-', 1, 90), 90);
+    assert.equal(written('-', 0, 90), 0);
+    const fine = written('-', 0.25, 90);
     assert.ok(fine >= 15 && fine <= 30, `${fine} of 90`);
   });
 });

@@ -12,7 +12,7 @@ import type { ListenAddress } from '../../runtime/io/tcp-server.ts';
 import { Watchable } from '../../runtime/watchable.ts';
 import { sleep } from '../../runtime/sleep.ts';
 import { type GatewayReport, maxMovesInReport, type ServiceReport } from '../../wire/gateway-report.ts';
-import type { AccessLog } from '../access-log.ts';
+import { type AccessLog, isLogged, type ResponseFlag, type Sampling } from '../access-log.ts';
 import { judgeByExport } from '../access/verdict.ts';
 import { Moves } from '../balance/moves.ts';
 import { ServiceBook } from '../balance/service-book.ts';
@@ -75,6 +75,8 @@ export interface GatewayOptions {
   };
   /** One entry per connection, or per request where those are told apart, after its end. Absent: none is written. */
   readonly accessLog?: AccessLog;
+  /** Which of them are written. Absent: all. */
+  readonly sampling?: Sampling;
   /** Which workload a client's address belongs to. Absent: clients are anonymous of this cluster. */
   readonly identities?: SourceIdentity;
   /** Who may connect to what is exported. Absent: what the export says. */
@@ -199,7 +201,7 @@ class RunningGateway implements Gateway {
       clock,
       accessLog: (entry) => {
         this.#metrics.connectionEnded(entry);
-        options.accessLog?.(entry);
+        if (this.#isLogged(entry.response_flags)) options.accessLog?.(entry);
       },
       onBytes: (bytes) => this.#metrics.carried(bytes),
     });
@@ -270,7 +272,13 @@ class RunningGateway implements Gateway {
     if (service !== undefined && cluster !== undefined && received + sent > 0) {
       this.#metrics.carried({ direction: about.direction, destination: cluster, service, received, sent });
     }
-    accessLog?.(exchange.entry(now, clock.now()));
+    // Made only to be written.
+    if (accessLog && this.#isLogged(exchange.flag)) accessLog(exchange.entry(now, clock.now()));
+  }
+
+  #isLogged(flag: ResponseFlag): boolean {
+    const { sampling } = this.#options;
+    return sampling === undefined || isLogged(flag, sampling);
   }
 
   async start(): Promise<void> {

@@ -26,6 +26,14 @@ export interface CarriedBytes {
   readonly sent: number;
 }
 
+/** The series of bytes of one service. */
+interface Way {
+  readonly direction: CarriedBytes['direction'];
+  readonly destination: ClusterName;
+  readonly received: number;
+  readonly sent: number;
+}
+
 /** Everything that is counted as it happens. Names and labels as in experience.md, "Observability". */
 export class TrafficMetrics implements Refusals {
   readonly #connections = new Series({
@@ -92,6 +100,9 @@ export class TrafficMetrics implements Refusals {
     maxSeries: maxServiceSeries,
   });
 
+  /** Where the last bytes of each service went, and their series: to find those costs more than to add. */
+  readonly #lastWay = new Map<ServiceKey, Way>();
+
   /** One connection has ended. Durations in the entry are ms. */
   connectionEnded(entry: AccessLogEntry): void {
     const { direction } = entry;
@@ -115,11 +126,16 @@ export class TrafficMetrics implements Refusals {
     this.#connect.observe(this.#connect.of(direction, destination), entry.connect_duration / 1000);
   }
 
-  /** Bytes of a connection: its entry comes only when it ends. */
+  /** Bytes of a connection, whose entry comes only when it ends, or of a request. */
   carried({ direction, destination, service: key, received, sent }: CarriedBytes): void {
-    const [name, namespace] = [nameOf(key), namespaceOf(key)];
-    this.#received.add(this.#received.of(direction, destination, name, namespace), received);
-    this.#sent.add(this.#sent.of(direction, destination, name, namespace), sent);
+    let way = this.#lastWay.get(key);
+    if (!way || way.direction !== direction || way.destination !== destination) {
+      const labels = [direction, destination, nameOf(key), namespaceOf(key)] as const;
+      way = { direction, destination, received: this.#received.of(...labels), sent: this.#sent.of(...labels) };
+      this.#lastWay.set(key, way);
+    }
+    this.#received.add(way.received, received);
+    this.#sent.add(way.sent, sent);
   }
 
   count(reason: CountedReason): void {

@@ -1,8 +1,7 @@
-import { type AccessLog, sampled } from '../../../src/gateway/access-log.ts';
 import { createLog } from '../../../src/runtime/io/log.ts';
 import type { Svid, TrustState } from '../../../src/model/trust.ts';
 import type { RouteTable } from '../../../src/model/route.ts';
-import { startGateway, type Gateway } from '../../../src/gateway/io/gateway.ts';
+import { type Gateway, type GatewayOptions, startGateway } from '../../../src/gateway/io/gateway.ts';
 import type { GatewayLimits } from '../../../src/gateway/limits.ts';
 import type { ClusterName, ReplicaName } from '../../../src/model/names.ts';
 import type { ListenAddress } from '../../../src/runtime/io/tcp-server.ts';
@@ -27,7 +26,7 @@ export interface GatewaySpec {
   readonly table: RouteTable;
   readonly limits: Partial<GatewayLimits>;
   readonly drainTimeoutMs: number;
-  /** See `sampled`; undefined: no access log. */
+  /** See `isLogged`; undefined: no access log. */
   readonly accessLogShare: number | undefined;
 }
 
@@ -73,9 +72,10 @@ const log: Log = {
 keepYoungHeapSmall();
 
 /** As the role writes it. */
-function accessLogOf(share: number): AccessLog {
+function accessLogOf(share: number): Pick<GatewayOptions, 'accessLog' | 'sampling'> {
   const lines = createLog('gateway', 'info', { write: (text: string) => void process.stderr.write(text) });
-  return sampled((entry) => lines.info(entry, 'connection'), { share, random: () => systemClock.random() });
+  const sampling = { share, random: () => systemClock.random() };
+  return { accessLog: (entry) => lines.info(entry, 'connection'), sampling };
 }
 
 let gateway: Gateway | undefined;
@@ -95,7 +95,7 @@ async function start(spec: GatewaySpec): Promise<void> {
     clock: systemClock,
     log,
     limits: spec.limits,
-    ...(spec.accessLogShare !== undefined && { accessLog: accessLogOf(spec.accessLogShare) }),
+    ...(spec.accessLogShare !== undefined && accessLogOf(spec.accessLogShare)),
   });
   const running = gateway;
   process.once('SIGTERM', () => {
