@@ -7,6 +7,9 @@ import { until } from '../support/mesh.ts';
 import { type EchoHandlers, echoClient, paths, same, startEcho } from './support/grpc-peer.ts';
 import { type H2Front, type H2FrontOptions, startH2Front } from './support/h2-front.ts';
 
+/** A hang fails soon, and says where. */
+const each = { timeout: 60_000 } as const;
+
 type Unary = ServerUnaryCall<Buffer, Buffer>;
 type Client = ReturnType<typeof echoClient>;
 
@@ -34,7 +37,7 @@ interface Failing {
 /** Clients by the caller's own choice never retry: grpc-js would, transparently, what was never processed. */
 const noRetries = { 'grpc.enable_retries': 0 };
 
-describe('a gRPC call that fails is sent again only as the policy says', { timeout: 60_000 }, () => {
+describe('a gRPC call that fails is sent again only as the policy says', () => {
   const ends: (() => Promise<void> | void)[] = [];
 
   afterEach(async () => {
@@ -94,7 +97,7 @@ describe('a gRPC call that fails is sent again only as the policy says', { timeo
     });
 
   for (const [name, code] of Object.entries(codes) as [keyof typeof codes, status][]) {
-    it(`${name}: elsewhere, body and all, when it is named`, async () => {
+    it(`${name}: elsewhere, body and all, when it is named`, each, async () => {
       const [bad, good] = [await saying(code), await healthy()];
       const { front, client } = await gateway([bad, good], plan([name]));
       for (let index = 0; index < 40; index += 1) {
@@ -110,7 +113,7 @@ describe('a gRPC call that fails is sent again only as the policy says', { timeo
     });
   }
 
-  it('not when another status is named, nor without a policy', async () => {
+  it('not when another status is named, nor without a policy', each, async () => {
     for (const retries of [plan(['cancelled', 'internal', 'reset', 503]), plan(['connect'])]) {
       const bad = await saying(status.UNAVAILABLE);
       const { client } = await gateway([bad], retries);
@@ -120,7 +123,7 @@ describe('a gRPC call that fails is sent again only as the policy says', { timeo
     }
   });
 
-  it('not for a status that tells of the call itself', async () => {
+  it('not for a status that tells of the call itself', each, async () => {
     for (const code of [status.INVALID_ARGUMENT, status.NOT_FOUND, status.PERMISSION_DENIED, status.UNIMPLEMENTED]) {
       const bad = await saying(code);
       const { client } = await gateway([bad], plan(everything));
@@ -129,7 +132,7 @@ describe('a gRPC call that fails is sent again only as the policy says', { timeo
     }
   });
 
-  it('as often as it says, and the last answer is passed on', async () => {
+  it('as often as it says, and the last answer is passed on', each, async () => {
     const bad = await saying(status.UNAVAILABLE);
     const { front, client } = await gateway([bad], plan(['unavailable'], { attempts: 3 }));
     const { error } = await unary(client, Buffer.from('x'));
@@ -139,7 +142,7 @@ describe('a gRPC call that fails is sent again only as the policy says', { timeo
     assert.equal(front.entries[0]?.upstream_request_attempt_count, 4);
   });
 
-  it('not once the server has sent anything: its headers are enough', async () => {
+  it('not once the server has sent anything: its headers are enough', each, async () => {
     const bad = await failing((call, fail) => {
       call.sendMetadata(new Metadata());
       setImmediate(() => fail({ code: status.UNAVAILABLE }));
@@ -149,7 +152,7 @@ describe('a gRPC call that fails is sent again only as the policy says', { timeo
     assert.equal(bad.taken(), 1);
   });
 
-  it('not when the connection breaks under it: it may have been processed', async () => {
+  it('not when the connection breaks under it: it may have been processed', each, async () => {
     const server = await startEcho({
       unary() {
         taken += 1;
@@ -171,7 +174,7 @@ describe('a gRPC call that fails is sent again only as the policy says', { timeo
     assert.equal(front.entries[0]?.response_flags, 'UC');
   });
 
-  it('not when more has been sent than is kept', async () => {
+  it('not when more has been sent than is kept', each, async () => {
     const bad = await saying(status.UNAVAILABLE);
     const { client } = await gateway([bad], plan(everything), { limits: { httpReplayBytes: 1000 } });
     assert.equal((await unary(client, Buffer.alloc(2000))).error?.code, status.UNAVAILABLE);
@@ -180,7 +183,7 @@ describe('a gRPC call that fails is sent again only as the policy says', { timeo
     assert.equal(bad.taken(), 4);
   });
 
-  it('not when the server says when to come back: that is for the client to wait', async () => {
+  it('not when the server says when to come back: that is for the client to wait', each, async () => {
     const metadata = new Metadata();
     metadata.set('grpc-retry-pushback-ms', '100');
     const bad = await failing((_call, fail) => fail({ code: status.UNAVAILABLE, metadata }));
@@ -191,7 +194,7 @@ describe('a gRPC call that fails is sent again only as the policy says', { timeo
     assert.equal(bad.taken(), 1);
   });
 
-  it('within the budget, and within what is left of its deadline', async () => {
+  it('within the budget, and within what is left of its deadline', each, async () => {
     const left: number[] = [];
     const bad = await failing((call, fail) => {
       const deadline = call.getDeadline();
@@ -210,7 +213,7 @@ describe('a gRPC call that fails is sent again only as the policy says', { timeo
     assert.ok(bad.taken() - before <= 20 + 3 * 2, `${bad.taken() - before} tries of 20 calls`);
   });
 
-  it('a stream of messages is repeated as far as it has come, in order', async () => {
+  it('a stream of messages is repeated as far as it has come, in order', each, async () => {
     let taken = 0;
     const bad = await startEcho({
       up(call, callback) {
@@ -250,7 +253,7 @@ describe('a gRPC call that fails is sent again only as the policy says', { timeo
 });
 
 describe('mayRetry', () => {
-  it('lets a status of gRPC stand for any method, and nothing else that may have been processed', () => {
+  it('lets a status of gRPC stand for any method, and nothing else that may have been processed', each, () => {
     const failed = { method: 'POST', tries: 1, replayable: true } as const;
     for (const condition of grpcRetryConditions) assert.ok(mayRetry(plan(everything), { ...failed, condition }));
     for (const condition of ['reset', 500, 503] as const) {

@@ -6,6 +6,9 @@ import { until } from '../support/mesh.ts';
 import { type H2Front, startH2Front } from './support/h2-front.ts';
 import { headersFrame, onRequests, type RawH2, rawClient, rawServer, request } from './support/h2-raw.ts';
 
+/** A hang fails soon, and says where. */
+const each = { timeout: 60_000 } as const;
+
 const allowed = 0x7fff_ffff;
 
 /** Until nothing moves any more: all that the sockets in between hold is full. */
@@ -55,15 +58,15 @@ async function deafClient(t: TestContext): Promise<{ front: H2Front; client: Raw
   return { front, client };
 }
 
-describe('a session that is ended ends its connection, whether its peer reads or not', { timeout: 60_000 }, () => {
-  it('of a client that is cut', async (t) => {
+describe('a session that is ended ends its connection, whether its peer reads or not', () => {
+  it('of a client that is cut', each, async (t) => {
     const { front } = await deafClient(t);
     assert.equal(front.open(), 1);
     front.cut();
     await until('its connection to end', () => front.open() === 0);
   });
 
-  it('of a client that was idle for too long', async (t) => {
+  it('of a client that was idle for too long', each, async (t) => {
     const { front } = await deafClient(t);
     let now = performance.now();
     await until('its connection to end', () => {
@@ -74,7 +77,7 @@ describe('a session that is ended ends its connection, whether its peer reads or
   });
 
   for (const how of ['is idle for too long', 'is cut'] as const) {
-    it(`of an upstream that does not read, and ${how}`, async (t) => {
+    it(`of an upstream that does not read, and ${how}`, each, async (t) => {
       const server = await rawServer((session) => {
         session.send(settings([[4, allowed]]), frame(frameType.windowUpdate, 0, 0, uint32(allowed - 65_535)));
         onRequests(session, () => session.socket.pause());

@@ -8,48 +8,11 @@ import { type ServiceError, status } from '@grpc/grpc-js';
 import { freePort } from '../../support/ports.ts';
 import { createTestCa, type TestCa } from '../support/identities.ts';
 import { clusterRoute, linksUp, type Node, serviceRoute, startNode, tableOf, until } from '../support/mesh.ts';
+import { failures, grpcLoad, unary } from './support/grpc-load.ts';
 import { type EchoServer, echoClient, paths, same, startEcho } from './support/grpc-peer.ts';
 
 const run = promisify(execFile);
 type Client = ReturnType<typeof echoClient>;
-
-function unary(client: Client, text: string): Promise<{ error: ServiceError | null; text: string | undefined }> {
-  return new Promise((resolve) => {
-    const options = { deadline: Date.now() + 20_000 };
-    client.makeUnaryRequest(paths.unary, same, same, Buffer.from(text), options, (error, value) =>
-      resolve({ error, text: value?.toString() }),
-    );
-  });
-}
-
-/** Calls without a pause until told to stop; every failure is kept. */
-interface Load {
-  /** Calls that have ended. */
-  count(): number;
-  stop(): Promise<{ done: number; failed: ServiceError[] }>;
-}
-
-function steady(client: Client, lanes: number): Load {
-  let going = true;
-  let done = 0;
-  const failed: ServiceError[] = [];
-  const lane = async (): Promise<void> => {
-    while (going) {
-      const { error } = await unary(client, 'x');
-      if (error) failed.push(error);
-      done += 1;
-    }
-  };
-  const all = Promise.all(Array.from({ length: lanes }, lane));
-  return {
-    count: () => done,
-    async stop() {
-      going = false;
-      await all;
-      return { done, failed };
-    },
-  };
-}
 
 describe('HTTP/2 and gRPC from a client here to a service in another cluster', () => {
   let ca: TestCa;
@@ -152,9 +115,7 @@ describe('HTTP/2 and gRPC from a client here to a service in another cluster', (
     let ends: EchoServer[] = await Promise.all([start(), start(), start()]);
     servers.push(...ends);
     route(ends.map(({ port }) => port));
-    const calls = client();
-    await until('calls to work', () => east.gateway.report().links.every(({ up }) => up));
-    const load = steady(calls, 8);
+    const load = grpcLoad(importPort, 8);
     try {
       for (const old of ends) {
         const fresh = await start();
@@ -164,20 +125,14 @@ describe('HTTP/2 and gRPC from a client here to a service in another cluster', (
         // As in any rolling restart an endpoint leaves first; tunnels that end at it are replaced within their age.
         let mark = { asked: -1, done: 0 };
         await until('the old one to be left alone', () => {
-          const now = { asked: asked.get(old) ?? 0, done: load.count() };
+          const now = { asked: asked.get(old) ?? 0, done: load.calls.length };
           if (now.asked !== mark.asked) mark = now;
-          return now.done > mark.done + 1500;
+          return now.done > mark.done + 800;
         });
         await old.drain();
       }
     } finally {
-      const { done, failed } = await load.stop();
-      calls.close();
-      assert.deepEqual(
-        failed.map(({ code, details }) => `${code} ${details}`),
-        [],
-      );
-      assert.ok(done > 300);
+      assert.deepEqual(failures(await load.stop()), []);
     }
   });
 

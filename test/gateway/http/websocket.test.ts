@@ -12,6 +12,9 @@ import { open } from '../support/client.ts';
 import { createTestCa, type TestCa } from '../support/identities.ts';
 import { clusterRoute, linksUp, type Node, serviceRoute, startNode, tableOf, until } from '../support/mesh.ts';
 
+/** A hang fails soon, and says where. */
+const each = { timeout: 60_000 } as const;
+
 const largeBytes = 4 * 1024 * 1024;
 /** Nothing that outlives its handshake may be bound by it. */
 const http: HttpPlan = { timeoutMs: 1000, retries: { attempts: 0, on: [], budget: 0.2 } };
@@ -117,7 +120,7 @@ async function twoGateways(ca: TestCa, backend: number): Promise<Way> {
 }
 
 for (const [where, start] of Object.entries({ 'one gateway': oneGateway, 'two gateways': twoGateways })) {
-  describe(`WebSockets (ws on both sides) through ${where}`, { timeout: 60_000 }, () => {
+  describe(`WebSockets (ws on both sides) through ${where}`, () => {
     let ca: TestCa;
     let echo: EchoServer;
     let way: Way;
@@ -157,7 +160,7 @@ for (const [where, start] of Object.entries({ 'one gateway': oneGateway, 'two ga
       return entry;
     }
 
-    it('text and binary come back as they were; the log says 101 and counts the bytes', async () => {
+    it('text and binary come back as they were; the log says 101 and counts the bytes', each, async () => {
       way.access.length = 0;
       const { client, seen } = await connect();
       try {
@@ -182,7 +185,7 @@ for (const [where, start] of Object.entries({ 'one gateway': oneGateway, 'two ga
       assert.ok(entry.bytes_received > 10 && entry.bytes_sent > 10, 'bytes of both ways are counted');
     });
 
-    it('a frame of 4 MB, each way, byte for byte', async () => {
+    it('a frame of 4 MB, each way, byte for byte', each, async () => {
       const { client, seen } = await connect();
       try {
         const large = randomBytes(largeBytes);
@@ -195,7 +198,7 @@ for (const [where, start] of Object.entries({ 'one gateway': oneGateway, 'two ga
       }
     });
 
-    it('5000 small messages, in order, and a ping in between', async () => {
+    it('5000 small messages, in order, and a ping in between', each, async () => {
       const { client } = await connect();
       try {
         const got: string[] = [];
@@ -213,7 +216,7 @@ for (const [where, start] of Object.entries({ 'one gateway': oneGateway, 'two ga
       }
     });
 
-    it('fifty at a time, each its own messages', async () => {
+    it('fifty at a time, each its own messages', each, async () => {
       const all = await Promise.all(Array.from({ length: 50 }, () => connect()));
       try {
         await Promise.all(
@@ -230,7 +233,7 @@ for (const [where, start] of Object.entries({ 'one gateway': oneGateway, 'two ga
       }
     });
 
-    it('protocol and extensions are agreed between the two ends', async () => {
+    it('protocol and extensions are agreed between the two ends', each, async () => {
       const { client } = await connect({ protocols: ['chat.v2', 'chat.v1'] });
       try {
         assert.equal(client.protocol, 'chat.v2');
@@ -240,7 +243,7 @@ for (const [where, start] of Object.entries({ 'one gateway': oneGateway, 'two ga
       }
     });
 
-    it('outlives the time-out of a request', async () => {
+    it('outlives the time-out of a request', each, async () => {
       const { client } = await connect();
       try {
         const from = performance.now();
@@ -253,7 +256,7 @@ for (const [where, start] of Object.entries({ 'one gateway': oneGateway, 'two ga
       }
     });
 
-    it('closed by the client: the server has its code and reason, the client the answer', async () => {
+    it('closed by the client: the server has its code and reason, the client the answer', each, async () => {
       const { client, seen } = await connect();
       const end = closed(client);
       client.close(4001, 'enough');
@@ -262,14 +265,14 @@ for (const [where, start] of Object.entries({ 'one gateway': oneGateway, 'two ga
       assert.deepEqual(seen.close, { code: 4001, reason: 'enough' });
     });
 
-    it('closed by the server: the client has its code and reason', async () => {
+    it('closed by the server: the client has its code and reason', each, async () => {
       const { client, seen } = await connect();
       const end = closed(client);
       seen.socket.close(4002, 'going');
       assert.deepEqual(await end, { code: 4002, reason: 'going' });
     });
 
-    it('cut by the client: 1006 at the server, DC in the log', async () => {
+    it('cut by the client: 1006 at the server, DC in the log', each, async () => {
       way.access.length = 0;
       const { client, seen } = await connect();
       // As a process that dies with something unread: a reset.
@@ -280,7 +283,7 @@ for (const [where, start] of Object.entries({ 'one gateway': oneGateway, 'two ga
       assert.equal((await lastEntry()).response_flags, 'DC');
     });
 
-    it('cut by the server: 1006 at the client, UC in the log', async () => {
+    it('cut by the server: 1006 at the client, UC in the log', each, async () => {
       way.access.length = 0;
       const { client, seen } = await connect();
       const end = closed(client);
@@ -291,7 +294,7 @@ for (const [where, start] of Object.entries({ 'one gateway': oneGateway, 'two ga
     });
 
     for (const first of ['client', 'server'] as const) {
-      it(`one side says no more, the ${first}; the other goes on, and its end arrives too`, async () => {
+      it(`one side says no more, the ${first}; the other goes on, and its end arrives too`, each, async () => {
         const before = echo.raw.length;
         const client = await open(way.port);
         const request = 'GET /raw HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: bytes\r\n\r\n';
@@ -320,7 +323,7 @@ for (const [where, start] of Object.entries({ 'one gateway': oneGateway, 'two ga
       });
     }
 
-    it('an upgrade that the backend refuses: its answer, and nothing of an error', async () => {
+    it('an upgrade that the backend refuses: its answer, and nothing of an error', each, async () => {
       way.access.length = 0;
       const client = new WebSocket(`ws://127.0.0.1:${way.port}/refused`);
       const [, response] = (await once(client, 'unexpected-response')) as [unknown, { statusCode: number }];

@@ -21,10 +21,11 @@ export interface Incoming extends H2ResponseHead {
 }
 
 /**
- * Why a try came to nothing. `unprocessed`: the upstream has said, or it is certain, that nothing was done about the
- * request. `reset`: it may have been. `protocol`: what came is not HTTP, or not safe to pass on.
+ * Why a try came to nothing. `away`: the connection was ending, and the upstream never took the request up (a GOAWAY that
+ * does not count it in, nothing sent at all). `refused`: the upstream says that it did nothing about the request (RFC
+ * 9113 §8.7). `reset`: it may have. `protocol`: what came is not HTTP, or not safe to pass on.
  */
-export type TryFailure = 'unprocessed' | 'reset' | 'protocol';
+export type TryFailure = 'away' | 'refused' | 'reset' | 'protocol';
 
 /** What one try brings. After `onEnd` or `onFailed` comes nothing more, nor after `abort`. */
 export interface TryEvents {

@@ -64,6 +64,8 @@ const cutReplies: Readonly<Record<CutReason, Reply>> = {
   overload: overloaded('receiveBudgetBytes'),
   denied: forbidden,
 };
+/** Then an upstream that is about to leave counts as one that fails. */
+const maxMoves = 3;
 const cancelledDetails = 'downstream_remote_disconnect';
 
 /** One request of an HTTP/2 client, from its head to the end of its response, over as many tries as it takes. */
@@ -86,6 +88,8 @@ export class H2Request {
   #stopWaiting: () => void = () => undefined;
   #current: Current | undefined;
   #tries = 0;
+  /** Of these, such as only met an upstream that was leaving. */
+  #moves = 0;
   #granted = false;
   /** The client's stream is read: an upstream takes what comes. */
   #reading = false;
@@ -266,7 +270,7 @@ export class H2Request {
       );
     } catch {
       // The session was about to end; nothing was sent.
-      return this.#failed('unprocessed');
+      return this.#failed('away');
     }
     for (const chunk of this.#copy.chunks) current.sent.write(chunk);
     if (this.#endStream) return;
@@ -381,7 +385,8 @@ export class H2Request {
   #failed(failure: TryFailure): void {
     if (this.#complete) return this.#endTry(undefined);
     if (this.#answered) return this.#giveUp(failure === 'protocol' ? upstreamMalformed : upstreamReset);
-    if (failure !== 'protocol' && this.#mayRetry(failure === 'unprocessed' ? 'connect' : 'reset')) {
+    if (failure === 'away' && this.#mayMove()) return this.#again({ status: 0, grpcStatus: undefined }, failure);
+    if (failure !== 'protocol' && this.#mayRetry(failure === 'reset' ? 'reset' : 'connect')) {
       return this.#again({ status: 0, grpcStatus: undefined }, failure);
     }
     this.#giveUp(failure === 'protocol' ? upstreamMalformed : upstreamReset);
@@ -399,11 +404,29 @@ export class H2Request {
 
   #mayRetry(condition: RetryCondition): boolean {
     const { plan, budget } = this.#side.port;
-    const { method } = this.#head;
-    const failed = { condition, method, tries: this.#tries, replayable: this.#copy.whole };
-    if (this.#answered || this.#stream.destroyed || !mayRetry(plan.retries, failed)) return false;
+    if (!this.#allows(condition)) return false;
     this.#granted ||= budget.take(plan.retries);
     return this.#granted;
+  }
+
+  /**
+   * Whether it goes elsewhere because an upstream that it met was about to leave. All requests in progress may meet that
+   * at once, and none has cost it anything, so that counts neither as a try nor against the budget (as in gRFC A6).
+   */
+  #mayMove(): boolean {
+    if (this.#moves >= maxMoves || !this.#allows('connect')) return false;
+    this.#moves += 1;
+    return true;
+  }
+
+  #allows(condition: RetryCondition): boolean {
+    const failed = {
+      condition,
+      method: this.#head.method,
+      tries: this.#tries - this.#moves,
+      replayable: this.#copy.whole,
+    };
+    return !this.#answered && !this.#stream.destroyed && mayRetry(this.#side.port.plan.retries, failed);
   }
 
   #again(of: { readonly status: number; readonly grpcStatus: number | undefined }, error: string): void {

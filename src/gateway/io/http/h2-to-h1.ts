@@ -311,7 +311,7 @@ class H1Try implements UpstreamTry, Dispatcher.DispatchHandler {
     const protocol = error.code?.startsWith('HPE_') === true || error.code === 'UND_ERR_HEADERS_OVERFLOW';
     const sent = this.#controller !== undefined;
     this.#end(false);
-    if (!silent) this.#events.onFailed(protocol ? 'protocol' : sent ? 'reset' : 'unprocessed');
+    if (!silent) this.#events.onFailed(protocol ? 'protocol' : sent ? 'reset' : 'away');
   }
 
   #refuse(controller: Controller): void {

@@ -8,6 +8,8 @@ import { abortStream, endedCleanly } from './h2-streams.ts';
 
 /** The session that a try is on, as far as a try has to do with it. */
 export interface H2TryOwner {
+  /** It takes no more requests. */
+  readonly leaving: boolean;
   /** More of the request was sent. */
   sent(): void;
   /** Something of the response has come. */
@@ -114,11 +116,18 @@ export class H2Try implements UpstreamTry {
   }
 
   #closed(): void {
-    const unprocessed = this.#stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && !this.#head;
-    this.#owner.release(this.#outcome ?? (unprocessed ? 'neutral' : 'reset'));
+    const refused = this.#stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && !this.#head;
+    const unsent = this.#stream.id === undefined;
+    this.#owner.release(this.#outcome ?? (refused ? 'neutral' : 'reset'));
+    if (!refused || unsent) return this.#lost(unsent ? 'away' : 'reset');
+    // Of a GOAWAY its streams hear before the session does.
+    setImmediate(() => this.#lost(this.#owner.leaving ? 'away' : 'refused'));
+  }
+
+  #lost(failure: TryFailure): void {
     if (this.#over) return;
     this.#over = true;
-    this.#events.onFailed(unprocessed || this.#stream.id === undefined ? 'unprocessed' : 'reset');
+    this.#events.onFailed(failure);
   }
 
   #fail(failure: TryFailure): void {

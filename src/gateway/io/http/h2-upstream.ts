@@ -70,6 +70,10 @@ export class H2Upstream implements Channel, H2TryOwner {
     return this.#active;
   }
 
+  get leaving(): boolean {
+    return this.#leaving;
+  }
+
   /** Streams beyond the peer's limit would be queued without a word, so they are counted here. */
   get hasRoom(): boolean {
     return !this.#leaving && this.#active < this.#limit && this.dialled.usable && this.#open;
