@@ -22,7 +22,7 @@ const messages = 4000;
 interface Cost {
   readonly promises: number;
   /** Allocated by functions of files whose address contains `where`, but for timers; also what was collected since. */
-  bytes(where: string): number;
+  readonly bytes: (where: string) => number;
 }
 
 /** What is allocated, by whom, while `act` runs in this process. */
