@@ -206,3 +206,33 @@ test('good-bye: the others know at once, and a return is a new beginning', async
   again.publish(services(6), { synced: true });
   await eventually(reader.partitions, (p) => p.get(east)?.left === undefined && readyAt(p, 5) === 1);
 });
+
+test('a good-bye that the hub did not take in time can be taken back', { timeout: 60_000 }, async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  let refuses = false;
+  let refused = 0;
+  const hub = altered(site.hub, {
+    async writeLease(this: Hub, ...lease): Promise<void> {
+      if (!refuses) return site.hub.writeLease(...lease);
+      refused += 1;
+      throw new IsthmusError('timeout', 'no answer');
+    },
+  });
+  const reader = await site.reader(west);
+  const publisher = await site.publisher(east, { hub });
+  publisher.publish(services(6), { synced: true });
+  await eventually(reader.partitions, (p) => p.get(east)?.freshness === 'live' && readyAt(p, 5) === 1, 20_000);
+  const seen: string[] = [];
+  const end = reader.partitions.subscribe((p) => void seen.push(p.get(east)?.freshness ?? 'gone'));
+  refuses = true;
+  void publisher.release();
+  while (refused < 3) await delay(5);
+  publisher.stay();
+  refuses = false;
+  const before = reader.partitions.current.get(east)?.heardAt ?? 0;
+  await eventually(reader.partitions, (p) => (p.get(east)?.heardAt ?? 0) > before + 200, 20_000);
+  end();
+  assert.ok(!seen.includes('dead'), seen.join());
+  await publisher.release();
+  await eventually(reader.partitions, (p) => p.get(east)?.left === true, 20_000);
+});

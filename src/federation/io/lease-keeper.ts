@@ -46,6 +46,14 @@ export class LeaseKeeper {
     return this.#released.promise;
   }
 
+  /** Takes a good-bye back that the hub may or may not have: the next renewal says that this writer is there. */
+  stay(): void {
+    if (!this.#releasing) return;
+    this.#releasing = false;
+    this.#due = true;
+    this.#options.onDue();
+  }
+
   /** @throws IsthmusError when the hub does not take it; it stays due */
   async renew(epoch: number, sealer: Sealer): Promise<void> {
     const { hub, cluster, clock, intervalMs } = this.#options;
@@ -54,13 +62,11 @@ export class LeaseKeeper {
     const lease = { cluster, epoch, sequence, at: clock.now(), ...(releasing && { released: true as const }) };
     await hub.writeLease(cluster, sealer.seal('lease', encodeLease(lease)), intervalMs * renewalsKept);
     this.#sequence = sequence;
-    if (releasing) {
-      this.#due = false;
-      this.#released.resolve();
-    } else if (!this.#releasing) {
-      this.#due = false;
-      this.#schedule();
-    }
+    // Otherwise it was decided meanwhile to say something else, at once.
+    if (releasing !== this.#releasing) return;
+    this.#due = false;
+    if (releasing) this.#released.resolve();
+    else this.#schedule();
   }
 
   close(): void {

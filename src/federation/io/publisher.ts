@@ -59,6 +59,8 @@ export interface Publisher {
   acceptHeld(): number;
   /** Says good-bye to the other members; the lease is not renewed after that. Resolves when the hub has it. */
   release(): Promise<void>;
+  /** Takes back a good-bye that the hub did not take in time. */
+  stay(): void;
   /** The own partition as asked for, whether or not the hub has it: for the own view, and for `planExports`. */
   readonly own: Watch<PartitionView>;
   readonly status: Watch<PublisherStatus>;
@@ -176,6 +178,10 @@ class PartitionWriter implements Publisher {
 
   release(): Promise<void> {
     return this.#lease.release();
+  }
+
+  stay(): void {
+    this.#lease.stay();
   }
 
   async close(): Promise<void> {

@@ -31,6 +31,7 @@ export async function leave(agent: RunningAgent, request: LeaveRequest, clock: C
   } catch (thrown) {
     const { message: problem } = IsthmusError.from(thrown);
     if (request.force) return { cluster, exports, told: false, problem };
+    publisher.stay();
     announcer.withdraw(undefined);
     throw new IsthmusError('unavailable', `Cannot leave: the other members cannot be told: ${problem}`, {
       cause: thrown,
