@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import { endSoon } from './farewell.ts';
 import { Liveness, type LivenessRules } from '../tunnel/liveness.ts';
+import { roundTrip } from './round-trip.ts';
 
 export interface WatchdogOptions {
   /** That the session runs on: it hides its own. */
@@ -50,17 +51,4 @@ export function watchSession(session: Http2Session, options: WatchdogOptions): (
   };
   look();
   return () => timer?.cancel();
-}
-
-/**
- * Asks the peer for a sign of life. Node sends no ping on a session that takes no more streams, and those that it still
- * carries may be silent for hours: there, settings that change nothing do it, which must be acknowledged too (RFC 9113
- * §6.5.3). `answered` is not called when the session is destroyed: its 'close' tells then.
- */
-function roundTrip(session: Http2Session, answered: () => void): void {
-  const settled = (error: Error | null): void => {
-    if (error === null) answered();
-  };
-  if (session.closed) session.settings({}, settled);
-  else session.ping(settled);
 }

@@ -228,6 +228,33 @@ describe('gRPC through what restarts, drains and dies', () => {
     },
   );
 
+  it('a call that is silent for long outlives the GOAWAY of its server', each, async () => {
+    let answer: (() => void) | undefined;
+    const server = await startEcho({
+      unary(call, callback) {
+        answer = () => callback(null, call.request);
+      },
+    });
+    ends.push(() => server.kill());
+    const west = await node('west');
+    const port = await freePort();
+    west.table.set(tableOf(west, [grpc(serviceRoute({ self: 'west', local: [server.port] }), port)], []));
+    await until('the import listener', () => west.gateway.importPorts().size === 1);
+    const client = echoClient(port);
+    ends.push(() => client.close());
+    let over = false;
+    const call = unary(client, 'patience').finally(() => {
+      over = true;
+    });
+    await until('the call there', () => answer !== undefined);
+    const drained = server.drain();
+    // Longer than the gateway waits for an answer to what it asks of a silent server.
+    await assert.rejects(until('the end of the call', () => over, 18_000));
+    answer?.();
+    assert.equal((await call).text, 'patience');
+    await drained;
+  });
+
   for (const far of [false, true]) {
     it(
       `a backend that dies under load, its ${far ? 'service in another cluster' : 'siblings here'} left: only what it had taken up fails`,

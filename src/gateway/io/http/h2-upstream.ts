@@ -8,6 +8,7 @@ import { Pulse } from '../../http/h2/pulse.ts';
 import type { GatewayLimits } from '../../limits.ts';
 import type { Dialled } from '../dial.ts';
 import { endSoon } from '../farewell.ts';
+import { roundTrip } from '../round-trip.ts';
 import type { Channel, Outgoing, TryEvents, UpstreamTry } from './h2-channel.ts';
 import { upstreamBounds, upstreamSettings } from './h2-settings.ts';
 import { H2Try, type H2TryOwner } from './h2-try.ts';
@@ -132,9 +133,7 @@ export class H2Upstream implements Channel, H2TryOwner {
     const verdict = this.#pulse.check(now);
     if (verdict === 'dead') return this.destroy(new IsthmusError('timeout', 'The server does not answer pings'));
     if (verdict !== 'ping') return;
-    this.#http2.ping((error) => {
-      if (error === null) this.#pulse.pong();
-    });
+    roundTrip(this.#http2, () => this.#pulse.pong());
   }
 
   /** Takes no more requests and ends after those in progress. */
