@@ -76,7 +76,8 @@ export const limitSpecs: Readonly<Record<LimitName, LimitSpec>> = {
     min: 1,
     max: million,
     about: 'Connections carried at once, both ways together.',
-    reached: 'A plain client is reset, another gateway gets 503 `overloaded` and goes elsewhere; flag `UO`.',
+    reached:
+      'A plain client is reset, or on an HTTP port told 503, so many at a time; another gateway gets 503 `overloaded` and goes elsewhere; flag `UO`.',
   },
   connectionsPerPeer: {
     default: 4096,

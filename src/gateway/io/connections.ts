@@ -21,6 +21,8 @@ export interface TurnedAway {
   readonly details: string;
 }
 
+/** Beyond the bound of connections, those that are only there to be told so: a part of it, and never fewer. */
+const [partInWords, fewestInWords] = [1 / 16, 16];
 /** Cut at once, so that closing thousands does not hold up the ones that stay. */
 const cutSlice = 200;
 
@@ -67,12 +69,24 @@ export class Connections {
     return most;
   }
 
+  /** The bound of the gateway that one more client, whose requests are counted one by one, would break. */
+  get full(): Overload | undefined {
+    const { limits } = this.#options;
+    if (this.#open.size >= limits.connections) return 'connections';
+    return this.#buffered > limits.receiveBudgetBytes ? 'receiveBudgetBytes' : undefined;
+  }
+
+  /** Whether one more may be told why it is turned away: those are bounded as well. */
+  get roomForWords(): boolean {
+    const { connections } = this.#options.limits;
+    return this.#open.size < connections + Math.max(fewestInWords, connections * partInWords);
+  }
+
   /** The bound that another connection of this service, and of this peer, would break; undefined: it fits. */
   overload(entry: ServiceEntry, peer: SpiffeId | undefined): Overload | undefined {
     const { limits } = this.#options;
-    if (this.#open.size >= limits.connections) return 'connections';
+    if (this.full) return this.full;
     if (this.#pending >= limits.pendingConnects) return 'pendingConnects';
-    if (this.#buffered > limits.receiveBudgetBytes) return 'receiveBudgetBytes';
     const use = peer && this.#peers.get(peer);
     if (use && use.open >= limits.connectionsPerPeer) return 'connectionsPerPeer';
     if (use && use.buffered > limits.receiveBudgetPerPeerBytes) return 'receiveBudgetPerPeerBytes';

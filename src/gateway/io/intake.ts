@@ -21,6 +21,7 @@ import { callerOf } from '../access/caller.ts';
 import { Permit, type PermitContext, seesRequests } from '../access/permit.ts';
 import type { ServiceBook } from '../balance/service-book.ts';
 import type { ServiceEntry } from '../balance/service-entry.ts';
+import { overloaded } from '../http/reply.ts';
 import { spokenOn } from '../http/spoken.ts';
 import { isLimitReason, type LimitReason, type Refusals } from '../metrics/refusals.ts';
 import { type CandidateContext, inboundCandidates, outboundCandidates } from './candidates.ts';
@@ -104,8 +105,11 @@ export class Intake {
       rule: undefined,
       traceparent: undefined,
     };
-    const overload = entry && connections.overload(entry, undefined);
-    if (!entry || overload) {
+    const spoken = spokenOn(entry && portOf(entry, port), this.#options);
+    // Whoever speaks HTTP is told so, request by request where the bound is the service's own.
+    const inWords = spoken === 'http';
+    const overload = entry && (inWords ? connections.full : connections.overload(entry, undefined));
+    if (!entry || (overload && !(inWords && connections.roomForWords))) {
       socket.on('error', () => undefined);
       abortEnd(socket);
       this.#options.refusals.count(overload ? `limit-${overload}` : 'no-route');
@@ -136,11 +140,11 @@ export class Intake {
         about,
         refuse: () => abortEnd(socket),
       });
-    const spoken = spokenOn(portOf(entry, port), this.#options);
     if (spoken === 'tcp') return carry();
     // Requests of many clients share a tunnel.
     const { forwardedFor: _, ...onward } = request;
     const client = { end: socket, service, port, about, source, onward, judge: undefined, opened: undefined };
+    if (overload) return this.#options.http.refuse(client, overloaded(overload));
     this.#options.http.take(client, spoken, carry);
   }
 
@@ -177,7 +181,7 @@ export class Intake {
       candidates: inboundCandidates(candidates, entry, { port: request.port, source }),
       about,
       permit,
-      accept: () => stream.respond(encodeAccepted(entry.active)),
+      accept: () => stream.respond(encodeAccepted(entry.carriedHere)),
       refuse: (reason) => refuseStream(stream, reason, clock),
     });
   }
@@ -204,7 +208,7 @@ export class Intake {
           connections.turnedAway({ about, entry, port, flag: nowhere ? 'UH' : 'UF', status: 503, details: reason });
           return refuseStream(stream, reason, clock);
         }
-        stream.respond(encodeAccepted(entry.active));
+        stream.respond(encodeAccepted(entry.carriedHere));
         const declared = declaredProtocol(portOf(entry, port) ?? {});
         const spoken = declared === undefined || declared === 'tcp' ? 'http' : declared;
         const client = { ...of, end: stream, service: entry.route.key, onward: undefined, opened: dialled };

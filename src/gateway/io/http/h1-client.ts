@@ -44,6 +44,8 @@ type Phase =
 
 /** After the last word, until the client must have closed. */
 const lingerMs = 2000;
+/** For the request of a client that is only told something. */
+const briefMs = 1000;
 /** While the gateway drains: a connection that rests for so long is closed. */
 const drainRestMs = 1000;
 /** What the log says of a request that is cut. */
@@ -63,6 +65,8 @@ export interface H1Options {
   readonly onH2?: () => void;
   /** What every request gets. */
   readonly refusal?: Reply;
+  /** Only its first request is waited for, and not for long. */
+  readonly brief?: boolean;
 }
 
 /** One client's HTTP/1.1 connection: its requests one after the other, each answered before the next goes on. */
@@ -87,7 +91,7 @@ export class H1Client implements Held, RequestOwner {
   #requests = 0;
   #headSince = 0;
   #quietSince: number;
-  #closing = false;
+  #closing: boolean;
   #inputEnded = false;
 
   constructor(context: HttpContext, client: HttpClient, options: H1Options) {
@@ -98,6 +102,7 @@ export class H1Client implements Held, RequestOwner {
     this.#out = client.end;
     this.#opened = client.opened;
     this.#options = options;
+    this.#closing = options.brief === true;
     this.#buffer = new HeadBuffer(limits.httpHeadBytes, { skips: true });
     this.#head = new RequestHead({ targetBytes: limits.httpTargetBytes, fields: limits.httpFields });
     this.#deadline = new Deadline(clock, () => this.#due());
@@ -131,7 +136,8 @@ export class H1Client implements Held, RequestOwner {
     this.#request?.sweep(now, limits.idleTimeoutMs);
     const restMs = now - this.#quietSince;
     if (this.#phase === 'head' && this.#buffer.pending === 0) {
-      if (restMs >= limits.httpKeepAliveMs || (draining() && restMs >= drainRestMs)) this.#leave();
+      const patienceMs = this.#options.brief ? briefMs : limits.httpKeepAliveMs;
+      if (restMs >= patienceMs || (draining() && restMs >= drainRestMs)) this.#leave();
     } else if (this.#phase === 'leaving' && restMs >= lingerMs) this.#end.destroy();
   }
 
@@ -321,7 +327,10 @@ export class H1Client implements Held, RequestOwner {
       const long = line < 0 || line > limits.httpTargetBytes + lineRoom;
       return this.#refuse(long ? targetTooLong : headTooLarge('The head of the request is too large'));
     }
-    if (next === -1) return this.#incomplete(limits.httpTargetBytes, this.#headSince + limits.httpHeadTimeoutMs);
+    if (next === -1) {
+      const patienceMs = this.#options.brief ? briefMs : limits.httpHeadTimeoutMs;
+      return this.#incomplete(limits.httpTargetBytes, this.#headSince + patienceMs);
+    }
     const { bytes, start, end } = this.#buffer;
     const fault = this.#head.scan(bytes, start, end);
     if (fault) return this.#refuse(fault);

@@ -1,6 +1,6 @@
 import type { Timer } from '../../../model/ports/clock.ts';
 import type { SpiffeId } from '../../../model/identity.ts';
-import { http2Only } from '../../http/reply.ts';
+import { http2Only, type Reply } from '../../http/reply.ts';
 import type { SpokenProtocol } from '../../http/spoken.ts';
 import { sniff, type Sniffed, sniffH2 } from '../../http/sniff.ts';
 import type { Held } from '../carried.ts';
@@ -17,6 +17,11 @@ export class HttpIntake {
 
   constructor(context: HttpContext) {
     this.#context = context;
+  }
+
+  /** Answers one request of a client of HTTP/1.1 that there is no room for, and waits but briefly for it. */
+  refuse(client: HttpClient, refusal: Reply): void {
+    new H1Client(this.#context, client, { refusal, brief: true }).start();
   }
 
   /** `otherwise`: carries the connection as bytes, none of which was lost. Only for `detect`. */

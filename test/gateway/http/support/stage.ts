@@ -28,12 +28,19 @@ export interface StageOptions {
   readonly limits?: Partial<GatewayLimits>;
   readonly route?: Partial<ServiceRoute>;
   readonly more?: Partial<GatewayOptions>;
+  readonly metrics?: boolean;
 }
 
 export async function startStage(options: StageOptions): Promise<Stage> {
   const ca = createTestCa();
   const { limits, more } = options;
-  const node = await startNode('west', { ca, clusters: ['west'], ...(limits && { limits }), ...(more && { more }) });
+  const node = await startNode('west', {
+    ca,
+    clusters: ['west'],
+    ...(limits && { limits }),
+    ...(more && { more }),
+    ...(options.metrics && { metrics: true }),
+  });
   const backends = await Promise.all(options.serve.map((serve) => startBackend(serve)));
   const port = await freePort();
   const appProtocol = 'protocol' in options ? options.protocol : 'http';
