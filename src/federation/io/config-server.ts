@@ -7,6 +7,7 @@ import type { RouteTable } from '../../model/route.ts';
 import { Watchable } from '../../runtime/watchable.ts';
 import type { GatewayAdvert, GatewayReport } from '../../wire/gateway-report.ts';
 import type { TrustUpdate } from '../../wire/trust-update.ts';
+import { LoadBook } from '../carried-loads.ts';
 import { type EncodedTable, encodeTable } from '../config-diff.ts';
 import { type GatewayCall, GatewayStream } from './gateway-stream.ts';
 
@@ -64,6 +65,7 @@ class TableServer implements ConfigServer {
   readonly #options: ConfigServerOptions;
   readonly #connections = new Map<ReplicaName, Connection>();
   readonly #ends: (() => void)[];
+  readonly #loads = new LoadBook();
   #encoded: EncodedTable | undefined;
   #closed = false;
 
@@ -112,10 +114,15 @@ class TableServer implements ConfigServer {
       instance,
       table: () => this.#table(),
       trust: () => this.#options.trustUpdate.current,
+      onReport: (report) => {
+        this.#loads.note(instance, report, this.#options.tables.current);
+        return this.#loads.ofOthers(instance);
+      },
       onChange: () => this.#show(),
       onEnd: () => {
         if (this.#connections.get(instance)?.stream !== stream) return;
         this.#connections.delete(instance);
+        this.#loads.forget(instance);
         log.info({ gateway: instance }, 'gateway disconnected');
         this.#show();
       },

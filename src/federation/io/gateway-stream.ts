@@ -4,6 +4,7 @@ import type { ReplicaName } from '../../model/names.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { Log } from '../../model/ports/log.ts';
 import { decodeAdvert, decodeReport, type GatewayAdvert, type GatewayReport } from '../../wire/gateway-report.ts';
+import { type CarriedLoads, encodeCarriedLoads } from '../../wire/carried-loads.ts';
 import type { TrustUpdate } from '../../wire/trust-update.ts';
 import { type EncodedTable, stepsBetween, type TableChange } from '../config-diff.ts';
 
@@ -22,6 +23,8 @@ export interface GatewayStreamOptions {
   /** The present table; undefined while the agent has none. Asked for only when it can be sent: encoding is work. */
   readonly table: () => EncodedTable | undefined;
   readonly trust: () => TrustUpdate | undefined;
+  /** Takes a report; the answer is what the other gateways carry. */
+  readonly onReport: (report: GatewayReport) => CarriedLoads;
   /** The gateway said hello, acknowledged or reported. */
   readonly onChange: () => void;
   /** Once, whatever ended it. */
@@ -56,6 +59,8 @@ export class GatewayStream {
   #refusals = 0;
   #deadline: Timer | undefined;
   #trustSent: TrustUpdate | undefined;
+  /** It was told of connections that others carry. */
+  #toldLoads = false;
   #over = false;
 
   constructor(options: GatewayStreamOptions) {
@@ -143,13 +148,22 @@ export class GatewayStream {
     try {
       if (message.hello) this.#hello(message.hello);
       else if (message.ack) this.#ack(message.ack);
-      else if (message.report instanceof Uint8Array) this.#report = decodeReport(message.report);
+      else if (message.report instanceof Uint8Array) this.#reported(decodeReport(message.report));
       this.#options.onChange();
     } catch (thrown) {
       const { log, instance } = this.#options;
       log.warn({ gateway: instance, reason: messageOf(thrown) }, 'gateway sent something that does not decode');
       if (!this.#advert) this.end();
     }
+  }
+
+  #reported(report: GatewayReport): void {
+    this.#report = report;
+    const loads = this.#options.onReport(report);
+    // It forgets what it is not told again; the last word is that there is nothing.
+    if (!this.#follows || (loads.size === 0 && !this.#toldLoads)) return;
+    this.#toldLoads = loads.size > 0;
+    this.#options.call.write({ carriedLoads: encodeCarriedLoads(loads) });
   }
 
   #hello({ digest, advert, standby }: NonNullable<GatewayMessage['hello']>): void {

@@ -1,6 +1,7 @@
 import type { ClusterName, ServiceKey } from '../../model/names.ts';
 import type { RouteTable } from '../../model/route.ts';
 import { type SharesStep, standingOf } from '../../model/shares.ts';
+import type { CarriedLoads } from '../../wire/carried-loads.ts';
 import type { EndpointReport, ServiceReport, TargetReport } from '../../wire/gateway-report.ts';
 import {
   afterFailure,
@@ -61,10 +62,14 @@ export interface ServiceBookOptions {
   readonly moves?: Moves;
 }
 
+/** What the other gateways of this cluster carry is forgotten after so long: about five times that it was not told. */
+const siblingsStaleMs = 5000;
+
 /** All services of the table with their health, counters and shares. Pure: time comes in with each call. */
 export class ServiceBook {
   readonly #options: ServiceBookOptions;
   readonly #entries = new Map<ServiceKey, ServiceEntry>();
+  #siblings: { readonly loads: CarriedLoads; readonly at: number } | undefined;
 
   constructor(options: ServiceBookOptions) {
     this.#options = options;
@@ -85,6 +90,12 @@ export class ServiceBook {
       if (!entry) this.#entries.set(key, new ServiceEntry(route));
       else if (entry.route !== route) entry.setRoute(route, now);
     }
+    this.refresh(now);
+  }
+
+  /** The other gateways of this cluster carry so much to the same endpoints. */
+  setSiblings(loads: CarriedLoads, now: number): void {
+    this.#siblings = { loads, at: now };
     this.refresh(now);
   }
 
@@ -245,6 +256,11 @@ export class ServiceBook {
     this.#refresh(entry, now);
   }
 
+  #siblingLoad({ route }: ServiceEntry, now: number): number {
+    if (!this.#siblings || now - this.#siblings.at > siblingsStaleMs) return 0;
+    return this.#siblings.loads.get(route.key) ?? 0;
+  }
+
   #refresh(entry: ServiceEntry, now: number): void {
     const facts = factsOf(entry.route, {
       self: this.#options.self,
@@ -252,7 +268,9 @@ export class ServiceBook {
       reach: this.#options.reach,
       ejected: (cluster) => entry.targets.get(cluster)?.ejection.kind === 'out',
       load: (cluster) =>
-        cluster === this.#options.self ? localLoad(entry) : entry.targets.get(cluster)?.load.total(now),
+        cluster === this.#options.self
+          ? entry.carriedHere + this.#siblingLoad(entry, now)
+          : entry.targets.get(cluster)?.load.total(now),
     });
     const due = entry.result.changesAt !== undefined && entry.result.changesAt <= now;
     if (!entry.stale && !due && sameFacts(facts, entry.facts)) return;
@@ -269,13 +287,6 @@ export class ServiceBook {
 
 function judgedOf(subject: Subject): Judged {
   return subject.kind === 'endpoint' ? subject.state : subject.entry.target(subject.cluster);
-}
-
-/** Connections to endpoints here, whoever sent them; other gateways of this cluster carry theirs unseen. */
-function localLoad(entry: ServiceEntry): number {
-  let active = 0;
-  for (const state of entry.endpoints.values()) active += state.active;
-  return active;
 }
 
 function sum(a: Tally, b: Tally): Tally {

@@ -157,10 +157,10 @@ export class ServiceEntry {
     return endpoint.ready && this.endpoints.get(endpoint.id)?.ejection.kind !== 'out';
   }
 
-  /** Connections being made or open, to all targets. */
-  get active(): number {
+  /** Connections to endpoints here that this gateway carries, whoever sent them. */
+  get carriedHere(): number {
     let sum = 0;
-    for (const target of this.#targets.values()) sum += target.active;
+    for (const endpoint of this.endpoints.values()) sum += endpoint.active;
     return sum;
   }
 

@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../../model/ports/clock.ts';
 import { Backoff } from '../../runtime/backoff.ts';
 import { loadService } from '../../runtime/io/grpc.ts';
 import { channelOptions } from '../../runtime/io/grpc-client.ts';
+import { type CarriedLoads, decodeCarriedLoads } from '../../wire/carried-loads.ts';
 import { checkTrustUpdate, type TrustUpdate } from '../../wire/trust-update.ts';
 import type { TableUpdate } from '../routes/held-table.ts';
 
@@ -26,8 +27,10 @@ export interface AgentStreamOptions {
   readonly onDown: (reason: string) => void;
   readonly onUpdate: (revision: string, update: TableUpdate) => void;
   readonly onTrust: (update: TrustUpdate) => void;
+  /** What the other gateways of this cluster carry, as the followed agent knows it. */
+  readonly onLoads: (loads: CarriedLoads) => void;
   /** The agent sent something that cannot be used: of `what` kind, answered with an error if it was an update. */
-  readonly onBad: (what: 'update' | 'trust', revision: string, error: unknown) => void;
+  readonly onBad: (what: 'update' | 'trust' | 'loads', revision: string, error: unknown) => void;
 }
 
 const retry = { initialMs: 100, maxMs: 3000 };
@@ -41,6 +44,7 @@ interface AgentMessage {
   readonly message?: string;
   readonly update?: Readonly<Record<string, unknown>>;
   readonly trust?: Readonly<Record<string, unknown>>;
+  readonly carriedLoads?: unknown;
 }
 
 type Stream = ClientDuplexStream<object, AgentMessage>;
@@ -146,14 +150,15 @@ export class AgentStream {
     this.#options.onUp();
   }
 
-  #receive({ update, trust }: AgentMessage): void {
+  #receive({ update, trust, carriedLoads }: AgentMessage): void {
     const revision = typeof update?.['revision'] === 'string' ? update['revision'] : '0';
     try {
       if (trust) this.#options.onTrust(trustOf(trust));
       if (update) this.#part(revision, update);
+      if (carriedLoads instanceof Uint8Array && this.#follows) this.#options.onLoads(decodeCarriedLoads(carriedLoads));
     } catch (thrown) {
-      this.#parts = [];
-      this.#options.onBad(update ? 'update' : 'trust', revision, thrown);
+      if (update) this.#parts = [];
+      this.#options.onBad(update ? 'update' : trust ? 'trust' : 'loads', revision, thrown);
     }
   }
 

@@ -7,6 +7,7 @@ import type { Watch } from '../../model/ports/watch.ts';
 import type { RouteTable } from '../../model/route.ts';
 import { Watchable } from '../../runtime/watchable.ts';
 import { encodeAdvert, encodeReport, type GatewayAdvert, type GatewayReport } from '../../wire/gateway-report.ts';
+import type { CarriedLoads } from '../../wire/carried-loads.ts';
 import type { TrustUpdate } from '../../wire/trust-update.ts';
 import { HeldTable, type TableUpdate } from '../routes/held-table.ts';
 import { AgentStream } from './agent-stream.ts';
@@ -28,6 +29,8 @@ export interface ConfigClientOptions {
   readonly report: (movesSince: number) => GatewayReport | undefined;
   /** A trust update as it came, sizes checked and nothing else. */
   readonly onTrust: (update: TrustUpdate) => void;
+  /** What the other gateways of this cluster carry; after each report, where load moves traffic. */
+  readonly onLoads?: (loads: CarriedLoads) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -53,6 +56,12 @@ const tellAgainMs = 5000;
 const maxStreams = 3;
 /** An agent that sends no table for so long is left for the next one, if there is another. */
 const firstTableMs = 10_000;
+
+const badly = {
+  trust: 'a trust update',
+  update: 'an update of the routes',
+  loads: 'what other gateways carry',
+} as const;
 
 /** Follows the agents of the own cluster, for ever, whatever happens to them. Resolves once the disk was read. */
 export async function connectConfig(options: ConfigClientOptions): Promise<ConfigClient> {
@@ -148,12 +157,10 @@ class FollowingClient implements ConfigClient {
         onDown: (reason) => this.#down(stream, reason),
         onUpdate: (revision, update) => this.#update(stream, revision, update),
         onTrust: (update) => this.#options.onTrust(update),
+        onLoads: (loads) => this.#options.onLoads?.(loads),
         onBad: (what, revision, thrown) => {
           const reason = messageOf(thrown);
-          log.warn(
-            { agent: address, revision, reason },
-            `${what === 'trust' ? 'a trust update' : 'an update of the routes'} was refused`,
-          );
+          log.warn({ agent: address, revision, reason }, `${badly[what]} was refused`);
           // The agent answers an error with the full table.
           if (what === 'update') stream.acknowledge(revision, this.digest(), reason);
         },

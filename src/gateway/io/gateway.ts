@@ -11,6 +11,7 @@ import type { SharesStep } from '../../model/shares.ts';
 import type { ListenAddress } from '../../runtime/io/tcp-server.ts';
 import { Watchable } from '../../runtime/watchable.ts';
 import { sleep } from '../../runtime/sleep.ts';
+import type { CarriedLoads } from '../../wire/carried-loads.ts';
 import { type GatewayReport, maxMovesInReport, type ServiceReport } from '../../wire/gateway-report.ts';
 import { type AccessLog, isLogged, type ResponseFlag, type Sampling } from '../access-log.ts';
 import { judgeByExport } from '../access/verdict.ts';
@@ -102,6 +103,8 @@ export interface Gateway {
   importPorts(): ReadonlyMap<string, number>;
   /** `movesSince`: moves of traffic since then are told, too; monotonic ms. */
   report(movesSince?: number): GatewayReport;
+  /** The other gateways of this cluster carry so much to its endpoints. Forgotten unless it is said again. */
+  setSiblingLoads(loads: CarriedLoads): void;
   /**
    * Not ready any more at once, and after `graceMs` (default 0: balancers need a moment to look away) accepts nothing
    * new, tells peers to go away, waits up to `timeoutMs` for connections to end, then resets the rest. Resolves when
@@ -357,6 +360,10 @@ class RunningGateway implements Gateway {
       services: this.#book.report(now).map((report) => withProblem(report, problems)),
       ...(moves.length > 0 && { moves }),
     };
+  }
+
+  setSiblingLoads(loads: CarriedLoads): void {
+    this.#book.setSiblings(loads, this.#options.clock.monotonic());
   }
 
   async drain(timeoutMs: number, graceMs: number = 0): Promise<void> {

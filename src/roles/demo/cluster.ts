@@ -129,6 +129,8 @@ function serviceOf({ service, port }: Workload): ServiceConfig {
     exported: true,
     allow: 'members',
     endpoints: [{ address: host, ports: { 80: port } }],
+    // Makes `failover.spillAt` and the capacity that `simulate` shows something to try.
+    capacity: { concurrent: 100 },
   };
 }
 
