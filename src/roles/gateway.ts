@@ -61,6 +61,7 @@ export async function startGatewayRole(config: GatewayConfig, context: GatewayCo
       advert: () => gateway && { addresses: advertised(config, gateway), version },
       report: (movesSince) => gateway && { ...gateway.report(movesSince), trust: trustReport(selfCheck, clock) },
       onTrust: (update) => identity.acceptTrust(update),
+      onLoads: (loads) => gateway?.setSiblingLoads(loads),
       clock,
       log,
     });
