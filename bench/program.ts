@@ -4,15 +4,21 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Starts a program on one core. `stdout`: the file that takes it; absent: nobody does. */
+/** A program with its arguments, started on one core; undefined: on any. */
+export function onCore(core: number | undefined, words: readonly string[]): readonly string[] {
+  return core === undefined ? words : ['taskset', '-c', String(core), ...words];
+}
+
+/** Starts a program on one core, if any. `stdout`: the file that takes it; absent: nobody does. */
 export async function pinned(
-  core: number,
+  core: number | undefined,
   words: readonly string[],
   { stdout }: { readonly stdout?: string } = {},
 ): Promise<ChildProcess> {
   const out = stdout === undefined ? 'ignore' : openSync(stdout, 'a');
   try {
-    const child = spawn('taskset', ['-c', String(core), ...words], { stdio: ['ignore', out, 'inherit'] });
+    const [program = '', ...rest] = onCore(core, words);
+    const child = spawn(program, rest, { stdio: ['ignore', out, 'inherit'] });
     await once(child, 'spawn');
     return child;
   } finally {
@@ -22,7 +28,8 @@ export async function pinned(
 
 /** Waits until something listens there. */
 export async function accepts(port: number): Promise<void> {
-  for (let attempt = 0; attempt < 200; attempt += 1) {
+  const deadline = performance.now() + 30_000;
+  while (performance.now() < deadline) {
     const open = await new Promise<boolean>((resolve) => {
       const socket = connect(port, '127.0.0.1');
       socket.once('connect', () => resolve(true)).once('error', () => resolve(false));

@@ -21,6 +21,7 @@ import {
   type sendUnaryData,
   type ServiceDefinition,
 } from '@grpc/grpc-js';
+import { accepts } from '../bench/program.ts';
 import { nginx } from '../bench/tunnel/contestants.ts';
 import { wrk } from '../bench/tunnel/wrk.ts';
 import { createTestCa } from '../test/gateway/support/identities.ts';
@@ -31,7 +32,19 @@ import type { Proof } from './prove.ts';
 
 /** Clients and servers that are not ours, through two gateways. Those whose programs are missing say so. */
 const run = promisify(execFile);
-const bulkBytes = 50 << 20;
+
+/** How much of everything. */
+export interface Size {
+  readonly bulkBytes: number;
+  readonly seconds: number;
+  readonly redisCommands: number;
+  /** Messages of each gRPC stream, 1000 bytes each. */
+  readonly messages: number;
+  readonly rows: number;
+}
+
+const long: Size = { bulkBytes: 50 << 20, seconds: 3, redisCommands: 100_000, messages: 1000, rows: 5000 };
+
 // Debian keeps the server's programs out of the way.
 process.env['PATH'] = [process.env['PATH'], ...globSync('/usr/lib/postgresql/*/bin')].join(':');
 
@@ -74,8 +87,8 @@ async function inDir<T>(use: (dir: string) => Promise<T>): Promise<T> {
 
 const sha = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
-/** 50 MiB down and up; the server tells what it got. */
-const curl: Proof = () =>
+/** Down and up; the server tells what it got. */
+const curl = ({ bulkBytes }: Size): Promise<object> =>
   inDir(async (dir) => {
     const body = randomBytes(bulkBytes);
     const path = join(dir, 'body');
@@ -105,12 +118,12 @@ const curl: Proof = () =>
   });
 
 /** wrk against nginx: kept connections, then a new one for each request. */
-const wrkNginx: Proof = () =>
+const wrkNginx = ({ seconds }: Size): Promise<object> =>
   inDir(async (dir) => {
-    const backend = await nginx(dir, 0);
+    const backend = await nginx(dir);
     try {
       return await through(backend.port, async (port) => {
-        const common = { url: `http://127.0.0.1:${port}/`, connections: 32, seconds: 3, core: 0 };
+        const common = { url: `http://127.0.0.1:${port}/`, connections: 32, seconds };
         const kept = await wrk(common);
         const fresh = await wrk({ ...common, close: true });
         assert.deepEqual([kept.errors, fresh.errors], [0, 0], 'no request failed');
@@ -122,9 +135,9 @@ const wrkNginx: Proof = () =>
   });
 
 /** HAProxy in HTTP mode as the backend, with nginx behind it. */
-const haproxy: Proof = () =>
+const haproxy = (): Promise<object> =>
   inDir(async (dir) => {
-    const behind = await nginx(dir, 0);
+    const behind = await nginx(dir);
     const front = await freePort();
     const config = join(dir, 'haproxy.cfg');
     const timeouts = 'timeout connect 5s\ntimeout client 30s\ntimeout server 30s';
@@ -132,7 +145,7 @@ const haproxy: Proof = () =>
     writeFileSync(config, `global\nnbthread 1\ndefaults\nmode http\n${timeouts}\n${server}`);
     const child = spawn('haproxy', ['-db', '-q', '-f', config], { stdio: 'ignore' });
     try {
-      await sleep(300);
+      await accepts(front);
       return await through(front, async (port) => {
         const path = join(dir, 'got');
         await run('curl', ['-sS', '--fail', '--max-time', '30', '-o', path, `http://127.0.0.1:${port}/bulk`]);
@@ -145,12 +158,11 @@ const haproxy: Proof = () =>
     }
   });
 
-/** redis-cli --pipe: a hundred thousand commands in one go, all answered. */
-const redis: Proof = async () => {
+/** redis-cli --pipe: all commands in one go, all answered. */
+const redis = async ({ redisCommands: count }: Size): Promise<object> => {
   const server = await startRedis();
   try {
     return await through(server.port, async (port) => {
-      const count = 100_000;
       const input = Array.from({ length: count }, (_, index) => `SET key:${index} value:${index}\r\n`).join('');
       const cli = spawn('redis-cli', ['-p', String(port), '--pipe'], { stdio: ['pipe', 'pipe', 'inherit'] });
       let said = '';
@@ -168,7 +180,7 @@ const redis: Proof = async () => {
 };
 
 /** psql against PostgreSQL; as another user, since the server refuses to run as root. */
-const psql: Proof = () =>
+const psql = ({ rows }: Size): Promise<object> =>
   inDir(async (dir) => {
     const nobody = 65_534;
     const root = process.getuid?.() === 0;
@@ -187,16 +199,16 @@ const psql: Proof = () =>
     try {
       return await through(port, async (local) => {
         const query = ['-h', '127.0.0.1', '-p', String(local), '-U', 'isthmus', '-d', 'postgres', '-Atc'];
-        let rows = '';
-        for (let attempt = 0; rows === '' && attempt < 50; attempt += 1) {
-          // It may still be starting.
-          const sql = "select count(*), sum(length(repeat('x', n))) from generate_series(1, 5000) n";
-          rows = await run('psql', [...query, sql]).then(
+        const sql = `select count(*), sum(length(repeat('x', n))) from generate_series(1, ${rows}) n`;
+        let said = '';
+        // It may still be starting.
+        for (const deadline = performance.now() + 30_000; said === '' && performance.now() < deadline; ) {
+          said = await run('psql', [...query, sql]).then(
             ({ stdout }) => stdout.trim(),
             () => sleep(200, ''),
           );
         }
-        assert.equal(rows, '5000|12502500');
+        assert.equal(said, `${rows}|${(rows * (rows + 1)) / 2}`);
         const { stdout } = await run('psql', [...query, "select repeat('y', 5000000)"], { maxBuffer: 16 << 20 });
         assert.equal(stdout.trim(), 'y'.repeat(5_000_000));
         return { bytes: stdout.length };
@@ -226,12 +238,12 @@ const echoService = {
 };
 
 /** One gRPC call of each kind. */
-const grpc: Proof = async () => {
+const grpc = async ({ messages }: Size): Promise<object> => {
   const server = new Server();
   server.addService(echoService, {
     Unary: (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => done(null, call.request),
     Down: (call: ServerWritableStream<Buffer, Buffer>) => {
-      for (let index = 0; index < 1000; index += 1) call.write(call.request);
+      for (let index = 0; index < messages; index += 1) call.write(call.request);
       call.end();
     },
     Up: (call: ServerReadableStream<Buffer, Buffer>, done: sendUnaryData<Buffer>) => {
@@ -244,13 +256,14 @@ const grpc: Proof = async () => {
   });
   const backend = await promisify(server.bindAsync.bind(server))('127.0.0.1:0', ServerCredentials.createInsecure());
   try {
-    return await through(backend, (port) => callAll(port));
+    return await through(backend, (port) => callAll(port, messages));
   } finally {
     server.forceShutdown();
   }
 };
 
-async function callAll(port: number): Promise<object> {
+async function callAll(port: number, messages: number): Promise<object> {
+  const total = messages * 1000;
   const Constructor = makeClientConstructor(echoService, 'Echo');
   const client: Client = new Constructor(`127.0.0.1:${port}`, credentials.createInsecure());
   const { Unary, Down, Up, Both } = echoService;
@@ -265,32 +278,34 @@ async function callAll(port: number): Promise<object> {
     let down = 0;
     const stream = client.makeServerStreamRequest(path(Down), bytes, bytes, Buffer.alloc(1000));
     for await (const chunk of stream) down += (chunk as Buffer).length;
-    assert.equal(down, 1_000_000);
+    assert.equal(down, total);
     const up = await new Promise<Buffer | undefined>((resolve, reject) => {
       const call = client.makeClientStreamRequest(path(Up), bytes, bytes, (error, value) =>
         error ? reject(error) : resolve(value),
       );
-      for (let index = 0; index < 1000; index += 1) call.write(Buffer.alloc(1000));
+      for (let index = 0; index < messages; index += 1) call.write(Buffer.alloc(1000));
       call.end();
     });
-    assert.equal(up?.toString(), '1000000');
+    assert.equal(up?.toString(), String(total));
     let both = 0;
     const duplex = client.makeBidiStreamRequest(path(Both), bytes, bytes);
-    for (let index = 0; index < 1000; index += 1) duplex.write(Buffer.alloc(1000));
+    for (let index = 0; index < messages; index += 1) duplex.write(Buffer.alloc(1000));
     duplex.end();
     for await (const chunk of duplex) both += (chunk as Buffer).length;
-    assert.equal(both, 1_000_000);
-    return { unary: 1, downBytes: down, upBytes: 1_000_000, bothBytes: both };
+    assert.equal(both, total);
+    return { unary: 1, downBytes: down, upBytes: total, bothBytes: both };
   } finally {
     client.close();
   }
 }
 
-export const clientProofs: Readonly<Record<string, Proof>> = {
-  curl: needs(['curl'], curl),
-  wrk: needs(['wrk', 'nginx', 'taskset'], wrkNginx),
-  haproxy: needs(['haproxy', 'nginx', 'taskset', 'curl'], haproxy),
-  redis: needs(['redis-server', 'redis-cli'], redis),
-  psql: needs(['psql', 'postgres', 'initdb'], psql),
-  grpc,
-};
+export const clientProofsOf = (size: Size): Readonly<Record<string, Proof>> => ({
+  curl: needs(['curl'], () => curl(size)),
+  wrk: needs(['wrk', 'nginx'], () => wrkNginx(size)),
+  haproxy: needs(['haproxy', 'nginx', 'curl'], haproxy),
+  redis: needs(['redis-server', 'redis-cli'], () => redis(size)),
+  psql: needs(['psql', 'postgres', 'initdb'], () => psql(size)),
+  grpc: () => grpc(size),
+});
+
+export const clientProofs: Readonly<Record<string, Proof>> = clientProofsOf(long);

@@ -11,15 +11,21 @@ const needed = [
   { program: 'curl', apt: 'curl', brew: 'curl' },
   { program: 'wrk', apt: 'wrk', brew: 'wrk' },
   { program: 'nginx', apt: 'nginx', brew: 'nginx' },
+  { program: 'haproxy', apt: 'haproxy', brew: 'haproxy' },
   { program: 'nghttp', apt: 'nghttp2-client', brew: 'nghttp2' },
   { program: 'h2load', apt: 'nghttp2-client', brew: 'nghttp2' },
 ];
 
 if (process.argv.includes('bench')) {
-  needed.push(
-    { program: 'haproxy', apt: 'haproxy', brew: 'haproxy' },
-    { program: 'psql', apt: 'postgresql', brew: 'postgresql' },
-  );
+  needed.push({ program: 'psql', apt: 'postgresql', brew: 'postgresql' });
+  if (platform() === 'linux') {
+    // A network of its own whose packets can be dropped, and one core for whatever is measured.
+    needed.push(
+      { program: 'nft', apt: 'nftables' },
+      { program: 'ip', apt: 'iproute2' },
+      { program: 'taskset', apt: 'util-linux' },
+    );
+  }
 }
 
 const runs = (program) => spawnSync(program, ['--version'], { stdio: 'ignore' }).error === undefined;

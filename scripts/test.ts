@@ -12,7 +12,7 @@ import { spec } from 'node:test/reporters';
 const fewestTests = 1000;
 /** Files that get a second try, alone; what passes then is called flaky, aloud. */
 const mayBeFlaky = 2;
-const programs = ['redis-server', 'redis-cli', 'openssl', 'curl', 'wrk', 'nginx', 'nghttp', 'h2load'];
+const programs = ['redis-server', 'redis-cli', 'openssl', 'curl', 'wrk', 'nginx', 'haproxy', 'nghttp', 'h2load'];
 
 function fail(message: string): never {
   console.error(message);

@@ -118,8 +118,8 @@ async function haproxy(dir: string, core: number, side: HaproxySide): Promise<Ch
   return pinned(core, ['haproxy', '-db', '-q', '-f', config]);
 }
 
-/** nginx with one worker: `/` answers two bytes, `/bulk` sixteen MiB. */
-export async function nginx(dir: string, core: number): Promise<{ port: number; close(): Promise<void> }> {
+/** nginx with one worker, on one core if any: `/` answers two bytes, `/bulk` sixteen MiB. */
+export async function nginx(dir: string, core?: number): Promise<{ port: number; close(): Promise<void> }> {
   const port = await freePort();
   writeFileSync(join(dir, 'bulk'), Buffer.alloc(16 << 20, 'isthmus '));
   const config = join(dir, 'nginx.conf');

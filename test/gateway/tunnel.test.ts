@@ -1,18 +1,13 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer as createHttpServer } from 'node:http';
 import { after, before, describe, it } from 'node:test';
-import { promisify } from 'node:util';
 import { type Backend, echo, startBackend } from '../support/backend.ts';
 import { failOnLeak, openDescriptors } from '../support/leak.ts';
 import { freePort } from '../support/ports.ts';
 import { exchange, open, readToEnd } from './support/client.ts';
 import { createTestCa, type TestCa } from './support/identities.ts';
 import { clusterRoute, linksUp, type Node, quiet, serviceRoute, startNode, tableOf, until } from './support/mesh.ts';
-
-const run = promisify(execFile);
 
 describe('a tunnelled connection', () => {
   let ca: TestCa;
@@ -189,28 +184,5 @@ describe('a tunnelled connection', () => {
     await leak.check();
     assert.equal(openDescriptors(), before);
     await quiet(west, east);
-  });
-
-  it('carries curl and redis-cli, which are not ours', async () => {
-    const web = createHttpServer((request, response) => {
-      request.resume().on('end', () => response.end('page\n'));
-    }).listen(0, '127.0.0.1');
-    await once(web, 'listening');
-    const bound = web.address();
-    assert.ok(bound && typeof bound === 'object');
-    const { connect } = await import('node:net');
-    serve = (socket) => {
-      const inner = connect(bound.port, '127.0.0.1');
-      socket.pipe(inner).pipe(socket);
-      inner.on('error', () => socket.destroy());
-    };
-    const { stdout } = await run('curl', ['-sS', '--max-time', '5', `http://127.0.0.1:${importPort}/`]);
-    assert.equal(stdout, 'page\n');
-    // The simplest server that redis-cli understands.
-    serve = (socket) => void socket.on('data', () => socket.write('+PONG\r\n')).on('end', () => socket.end());
-    const ping = await run('redis-cli', ['-p', String(importPort), 'PING']);
-    assert.equal(ping.stdout, 'PONG\n');
-    web.closeAllConnections();
-    web.close();
   });
 });
