@@ -95,8 +95,14 @@ timings: { poll: 50ms }
     assert.equal(find()?.cluster, 'authority');
   };
   await put(old.head, old.records.get(bundlesRecordKey));
-  await said('rollback', new RegExp(`^head of authority on hub memory: sequence \\d+ was offered, ${sequence} is held`));
-  await said('rollback', new RegExp(`^bundles of authority on hub memory: sequence \\d+ of \\S+\\.mesh\\.example was offered`));
+  await said(
+    'rollback',
+    new RegExp(`^head of authority on hub memory: sequence \\d+ was offered, ${sequence} is held`),
+  );
+  await said(
+    'rollback',
+    new RegExp(`^bundles of authority on hub memory: sequence \\d+ of \\S+\\.mesh\\.example was offered`),
+  );
 
   // The authority itself, or whoever has its seal key, says two things at once.
   const { current } = await (await openAuthorityKeys(stateDir)).identities(clock.now());

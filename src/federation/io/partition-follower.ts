@@ -166,7 +166,7 @@ export class PartitionFollower {
     const order = this.#state ? compareVersions(head.content, this.#state) : 1;
     if (order > 0) return head.content;
     if (order < 0 && (!asked || compareVersions(head.content, asked) >= 0)) return undefined;
-    this.#headBytes = bytes;
+    this.#headBytes = kept(bytes);
     if (order < 0) {
       this.#refuse('rollback', 'head', `the hub is behind: ${versionOf(head.content)}`);
     } else if (this.#state?.digest.whole !== head.content.digest) {
@@ -180,7 +180,7 @@ export class PartitionFollower {
   /** Looks at a lease as polled: one that has moved on is a sign of life. */
   async considerLease(bytes: Uint8Array | undefined): Promise<void> {
     if (!bytes || (this.#leaseBytes && Buffer.compare(bytes, this.#leaseBytes) === 0)) return;
-    this.#leaseBytes = bytes;
+    this.#leaseBytes = kept(bytes);
     const lease = await this.#open('lease', bytes, decodeLease);
     if (!lease || lease.expired) return;
     const { cluster, epoch, sequence } = lease.content;
@@ -277,7 +277,7 @@ export class PartitionFollower {
   #tookOver(applied: Applied, head: { bytes: Uint8Array; expired: boolean; lastId: string | undefined }): void {
     if (!this.#applied('head', applied)) return;
     this.#lastId = head.lastId;
-    this.#headBytes = head.bytes;
+    this.#headBytes = kept(head.bytes);
     if (head.expired) this.#problem = `${this.#place('head')}: the certificate of the signer has run out`;
   }
 
@@ -339,6 +339,11 @@ export class PartitionFollower {
     const [key, rule] = first;
     return `${state.refused.size} of ${state.digest.size} records do not decode; ${this.#place(key)}: ${rule}`;
   }
+}
+
+/** A copy: what a hub hands out is a view on all that it sent at once, which would stay for as long. */
+function kept(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes);
 }
 
 function keyOf(kind: SealKind): string {

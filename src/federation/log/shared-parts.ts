@@ -8,6 +8,8 @@ const shared = new SharedValues(4096);
 export function shareParts(record: ClusterRecord): ClusterRecord {
   if (record.kind !== 'export') return record;
   const parts: { -readonly [Part in keyof ExportRecord]: ExportRecord[Part] } = record;
+  // A string that came out of JSON is a new one each time.
+  parts.type = parts.type === 'Headless' ? 'Headless' : 'ClusterSetIP';
   parts.ports = shared.of(parts.ports);
   parts.endpoints = shared.of(parts.endpoints);
   if (parts.labels) parts.labels = shared.of(parts.labels);

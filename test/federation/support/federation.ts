@@ -88,7 +88,7 @@ export function quietLog(lines: { readonly fields: object; readonly message: str
 }
 
 /** Resolves with the first value that passes; rejects, showing the last one, after `withinMs`. */
-export async function eventually<T>(source: Watch<T>, accept: (value: T) => boolean, withinMs = 5000): Promise<T> {
+export async function eventually<T>(source: Watch<T>, accept: (value: T) => boolean, withinMs = 20_000): Promise<T> {
   const timeout = AbortSignal.timeout(withinMs);
   try {
     return await waitFor(source, (value): value is T => accept(value), timeout);
