@@ -6,7 +6,9 @@ import { createTestCa } from '../test/gateway/support/identities.ts';
 import { serviceRoute } from '../test/gateway/support/mesh.ts';
 import { roomy, routeTo, settled, type SpawnedGateway, spawnGateway } from '../test/gateway/support/spawn-gateway.ts';
 import { freePort } from '../test/support/ports.ts';
+import { attackProofs } from './prove-gateway-attacks.ts';
 import { clientProofs } from './prove-gateway-clients.ts';
+import { httpFuzz } from './prove-gateway-fuzz.ts';
 import type { Proof } from './prove.ts';
 
 const holdMs = 3000;
@@ -128,6 +130,7 @@ const fault =
 
 export const proofs: Readonly<Record<string, Proof>> = {
   ...clientProofs,
+  ...attackProofs,
   kill: fault('kill'),
   freeze: fault('freeze'),
   'black-hole': fault('black-hole'),
@@ -138,4 +141,5 @@ export const proofs: Readonly<Record<string, Proof>> = {
   },
   idle,
   leak,
+  'http-fuzz': httpFuzz,
 };
