@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { TargetOrder } from '../src/gateway/balance/order.ts';
 import { parseTrustDomain } from '../src/model/identity.ts';
 import { type ClusterName, parseClusterName, parseServiceKey, type ServiceKey } from '../src/model/names.ts';
@@ -11,7 +13,7 @@ import type { PublishedPolicy } from '../src/policy/policy.ts';
 import { PolicySet } from '../src/policy/policy-set.ts';
 import { step } from '../src/policy/shares.ts';
 import { SortedMap } from '../src/runtime/sorted-map.ts';
-import { type BenchRow, rowOf } from './row.ts';
+import { type BenchRow, rowOf, withTarget } from './row.ts';
 
 /**
  * The plan of one cluster in a federation of 50, in which 10,000 services are each exported by 5, with a policy for the
@@ -25,6 +27,22 @@ const exportersEach = 5;
 const namespaces = 100;
 const incrementals = 200;
 const decisions = 1_000_000;
+/** So few draws that no garbage is collected meanwhile, unless each of them leaves some. */
+const sliceLength = 10_000;
+
+const units: Readonly<Record<string, string>> = {
+  full_compile_ms: 'ms',
+  incremental_ms: 'ms',
+  decision_us: 'us',
+  decision_bytes: 'B',
+};
+/** At most. What a slice of decisions leaves is less than one object for each of them: a few for all. */
+const targets: Readonly<Record<string, number>> = {
+  full_compile_ms: 1000,
+  incremental_ms: 1,
+  decision_us: 2,
+  decision_bytes: 0.1,
+};
 
 interface Options {
   readonly rounds: number;
@@ -32,18 +50,20 @@ interface Options {
 }
 
 export async function run({ rounds, only }: Options): Promise<BenchRow[]> {
-  const figures: Record<string, number[]> = { full_compile_ms: [], incremental_ms: [], decision_us: [] };
+  const figures: Record<string, number[]> = Object.fromEntries(Object.keys(units).map((what) => [what, []]));
   for (let round = 0; round < rounds; round += 1) {
     const world = build(round);
     const input = inputOf(world.services, world.clusters, world.policies);
     figures['full_compile_ms']?.push(timed(() => compile(input)));
     figures['incremental_ms']?.push(incremental(world, input));
     figures['decision_us']?.push(decision(input));
+    figures['decision_bytes']?.push(decisionBytes(input));
   }
-  const units: Readonly<Record<string, string>> = { full_compile_ms: 'ms', incremental_ms: 'ms', decision_us: 'us' };
   return Object.entries(figures)
     .filter(([what]) => only === undefined || only.includes(what))
-    .map(([what, isthmus]) => rowOf({ bench: 'policy', what, unit: units[what] ?? '' }, { isthmus }));
+    .map(([what, isthmus]) =>
+      withTarget(rowOf({ bench: 'policy', what, unit: units[what] ?? '' }, { isthmus }), targets[what]),
+    );
 }
 
 function timed(work: () => void): number {
@@ -158,19 +178,69 @@ function incremental({ names, clusters, services, policies }: World, input: Comp
   return total / incrementals;
 }
 
-/** Mean over many draws: whom to try first for one connection. */
-function decision(input: CompileInput): number {
-  const [route] = compile(input).services.values();
-  if (!route) throw new Error('nothing compiled');
-  const order = new TargetOrder(route.targets, step(route, new Map(), new Map(), 0));
-  let found = 0;
-  let seed = 1;
-  const ms = timed(() => {
-    for (let each = 0; each < decisions; each += 1) {
+/** Whom to try first, connection after connection. */
+class Decisions {
+  readonly #order: TargetOrder;
+  /** Drawn beforehand: what a random number costs is not ours. */
+  readonly #draws: Float64Array;
+
+  constructor(input: CompileInput) {
+    const [route] = compile(input).services.values();
+    if (!route) throw new Error('nothing compiled');
+    this.#order = new TargetOrder(route.targets, step(route, new Map(), new Map(), 0));
+    let seed = 1;
+    this.#draws = Float64Array.from({ length: sliceLength }, () => {
       seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
-      if (order.at(order.draw(seed / 2 ** 32), 0)) found += 1;
-    }
+      return seed / 2 ** 32;
+    });
+  }
+
+  makeSlice(): void {
+    const [order, draws] = [this.#order, this.#draws];
+    let found = 0;
+    for (let each = 0; each < sliceLength; each += 1) if (order.at(order.draw(draws[each] ?? 0), 0)) found += 1;
+    if (found !== sliceLength) throw new Error(`${sliceLength - found} draws found nobody`);
+  }
+}
+
+const slices = decisions / sliceLength;
+
+/** Mean over many draws. */
+function decision(input: CompileInput): number {
+  const made = new Decisions(input);
+  const ms = timed(() => {
+    for (let slice = 0; slice < slices; slice += 1) made.makeSlice();
   });
-  if (found !== decisions) throw new Error(`${decisions - found} draws found nobody`);
   return (ms * 1000) / decisions;
+}
+
+/** Mean over many draws, once they are compiled. A slice during which garbage was collected is made again. */
+function decisionBytes(input: CompileInput): number {
+  const made = new Decisions(input);
+  for (let slice = 0; slice < slices; slice += 1) made.makeSlice();
+  collectGarbage();
+  // Asking how much is used takes a little itself.
+  const empty = Array.from({ length: 100 }, () => grownBy(() => undefined)).filter((bytes) => bytes >= 0);
+  const cost = Math.min(...empty);
+  let total = 0;
+  for (let [slice, tries] = [0, 0]; slice < slices; tries += 1) {
+    if (tries > 10 * slices) throw new Error('garbage is collected during most slices: decisions allocate');
+    const grown = grownBy(() => made.makeSlice());
+    if (grown < 0) continue;
+    total += Math.max(0, grown - cost);
+    slice += 1;
+  }
+  return total / decisions;
+}
+
+function grownBy(work: () => void): number {
+  const before = process.memoryUsage().heapUsed;
+  work();
+  return process.memoryUsage().heapUsed - before;
+}
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  const collect: unknown = runInNewContext('gc');
+  if (typeof collect === 'function') collect();
 }
