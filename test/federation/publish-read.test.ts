@@ -282,6 +282,23 @@ test('loss of contact is not deletion, also over a restart', async () => {
   await empty.close();
 });
 
+test('a signer that has run out: what it said is taken by whoever has nothing, and is stale', {
+  timeout: 60_000,
+}, async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const sealer = site.seals.sealer(east);
+  await forge(site.hub, sealer, { epoch: 5, revision: 5, values: new Map([[web, encodeRecord(withReady(7))]]) });
+  site.seals.expire(sealer);
+  const expired = /head of east on hub memory: the certificate of the signer has run out/;
+  for (const start of ['the first', 'one with the state on disk']) {
+    const reader = await site.reader(west);
+    const seen = await eventually(reader.partitions, (p) => expired.test(p.get(east)?.problem ?? ''));
+    assert.equal(readyAt(seen, web), 7, start);
+    assert.deepEqual([seen.get(east)?.freshness, seen.get(east)?.heardAt], ['unknown', undefined], start);
+    await reader.close();
+  }
+});
+
 test('a cluster that is revoked or suspended goes at once; suspended comes back from disk, revoked is forgotten', async () => {
   await using site = await Site.on(createEmbeddedHub());
   const reader = await site.reader(west);

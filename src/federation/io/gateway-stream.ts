@@ -6,6 +6,7 @@ import type { Log } from '../../model/ports/log.ts';
 import { decodeAdvert, decodeReport, type GatewayAdvert, type GatewayReport } from '../../wire/gateway-report.ts';
 import { type CarriedLoads, encodeCarriedLoads } from '../../wire/carried-loads.ts';
 import type { TrustUpdate } from '../../wire/trust-update.ts';
+import { ReportParts } from '../report-parts.ts';
 import { type EncodedTable, stepsBetween, type TableChange } from '../config-diff.ts';
 
 /** Messages of agent.proto as proto-loader hands them over; whatever a field holds is checked before use. */
@@ -48,6 +49,7 @@ export class GatewayStream {
   readonly #options: GatewayStreamOptions;
   #advert: GatewayAdvert | undefined;
   #report: GatewayReport | undefined;
+  readonly #parts = new ReportParts();
   /** What the gateway has; undefined = unknown, so that a full update is due. */
   #held: EncodedTable | undefined;
   #sent: EncodedTable | undefined;
@@ -158,8 +160,9 @@ export class GatewayStream {
   }
 
   #reported(report: GatewayReport): void {
-    this.#report = report;
-    const loads = this.#options.onReport(report);
+    const whole = this.#parts.take(report, this.#options.clock.monotonic());
+    this.#report = whole;
+    const loads = this.#options.onReport(whole);
     // It forgets what it is not told again; the last word is that there is nothing.
     if (!this.#follows || (loads.size === 0 && !this.#toldLoads)) return;
     this.#toldLoads = loads.size > 0;

@@ -172,7 +172,7 @@ export class PartitionFollower {
     } else if (this.#state?.digest.whole !== head.content.digest) {
       this.#refuse('equivocation', 'head', `${versionOf(head.content)} was signed with other content`);
     } else {
-      this.#problem = undefined;
+      this.#problem = head.expired ? this.#expiry() : undefined;
     }
     return undefined;
   }
@@ -275,13 +275,15 @@ export class PartitionFollower {
   }
 
   #tookOver(applied: Applied, head: { bytes: Uint8Array; expired: boolean; lastId: string | undefined }): void {
-    if (!this.#applied('head', applied)) return;
+    const { expired } = head;
+    if (!this.#applied('head', applied, !expired)) return;
     this.#lastId = head.lastId;
     this.#headBytes = kept(head.bytes);
-    if (head.expired) this.#problem = `${this.#place('head')}: the certificate of the signer has run out`;
+    if (expired) this.#problem = this.#expiry();
   }
 
-  #applied(from: 'head' | 'log', applied: Applied): boolean {
+  /** `isAlive`: being signed now, it also is a sign of life. */
+  #applied(from: 'head' | 'log', applied: Applied, isAlive = true): boolean {
     if (!applied.ok) {
       // A gap is the ordinary way to learn that a snapshot is needed.
       if (applied.reason !== 'gap') this.#refuse(applied.reason, from, applied.detail);
@@ -290,7 +292,7 @@ export class PartitionFollower {
     const before = this.#state;
     this.#problem = undefined;
     this.#state = applied.state;
-    if (applied.state !== before) this.#advanced();
+    if (isAlive && applied.state !== before) this.#advanced();
     for (const { key, after: rule } of applied.state.refused.differences(before?.refused ?? nothing.refused)) {
       if (rule !== undefined) this.#options.onRefusal({ reason: 'malformed', key, rule });
     }
@@ -325,6 +327,10 @@ export class PartitionFollower {
   #refuse(reason: Refusal['reason'], key: string, rule: string): void {
     this.#problem = `${reason}: ${this.#place(key)}: ${rule}`;
     this.#options.onRefusal({ reason, key, rule });
+  }
+
+  #expiry(): string {
+    return `${this.#place('head')}: the certificate of the signer has run out`;
   }
 
   #place(key: string): string {
