@@ -5,6 +5,7 @@ import { createTestCa } from '../test/gateway/support/identities.ts';
 import { isthmus, isthmusPair } from './http/gateways.ts';
 import { h2load } from './http/h2load.ts';
 import { backend, type Contestant, direct, haproxy, haproxyPair, nginxProxy, type Stage } from './http/peers.ts';
+import { cpuMsOf } from './program.ts';
 import { type BenchRow, type RatioTarget, rowOf, withRatioTarget } from './row.ts';
 import { wrk } from './tunnel/wrk.ts';
 
@@ -38,21 +39,31 @@ interface Scenario {
   readonly contestants: readonly ((stage: Stage) => Promise<Contestant>)[];
   readonly h2: boolean;
   readonly logs: boolean;
-  /** Rows: requests/s and 99th percentile as fast as answers come, 99th percentile at equal load. */
+  /** Rows: requests/s, 99th percentile and CPU of one request as fast as answers come; 99th percentile at equal load. */
   readonly rps: string;
   readonly p99: string;
+  readonly cpu: string;
   readonly p99AtRate?: string;
 }
 
 const single = [isthmus, haproxy, nginxProxy, async (stage: Stage) => direct(stage.backendPort)];
 const scenarios: readonly Scenario[] = [
-  { contestants: single, h2: false, logs: false, rps: 'rps', p99: 'p99_ms', p99AtRate: 'p99_at_rate_ms' },
+  {
+    contestants: single,
+    h2: false,
+    logs: false,
+    rps: 'rps',
+    p99: 'p99_ms',
+    cpu: 'cpu_us',
+    p99AtRate: 'p99_at_rate_ms',
+  },
   {
     contestants: [isthmusPair, haproxyPair],
     h2: false,
     logs: false,
     rps: 'pair_rps',
     p99: 'pair_p99_ms',
+    cpu: 'pair_cpu_us',
     p99AtRate: 'pair_p99_at_rate_ms',
   },
   {
@@ -61,9 +72,17 @@ const scenarios: readonly Scenario[] = [
     logs: false,
     rps: 'grpc_rps',
     p99: 'grpc_p99_ms',
+    cpu: 'grpc_cpu_us',
     p99AtRate: 'grpc_p99_at_rate_ms',
   },
-  { contestants: single.slice(0, 3), h2: false, logs: true, rps: 'logged_rps', p99: 'logged_p99_ms' },
+  {
+    contestants: single.slice(0, 3),
+    h2: false,
+    logs: true,
+    rps: 'logged_rps',
+    p99: 'logged_p99_ms',
+    cpu: 'logged_cpu_us',
+  },
 ];
 
 const targets: Readonly<Record<string, RatioTarget>> = {
@@ -86,7 +105,7 @@ export async function run(options: HttpBenchOptions): Promise<BenchRow[]> {
   const server = await backend(dir, loadCore);
   try {
     for (const scenario of scenarios) {
-      if (![scenario.rps, scenario.p99, scenario.p99AtRate].some(wanted)) continue;
+      if (![scenario.rps, scenario.p99, scenario.cpu, scenario.p99AtRate].some(wanted)) continue;
       const { h2, logs } = scenario;
       const backendPort = h2 ? server.h2Port : server.h1Port;
       const nodeArguments = options.nodeArguments ?? [];
@@ -101,7 +120,7 @@ export async function run(options: HttpBenchOptions): Promise<BenchRow[]> {
   return Object.entries(figures)
     .filter(([what]) => wanted(what))
     .map(([what, of]) => {
-      const unit = what.endsWith('_ms') ? 'ms' : '1/s';
+      const unit = what.endsWith('_ms') ? 'ms' : what.endsWith('_us') ? 'us' : '1/s';
       return withRatioTarget(rowOf({ bench: 'http', what, unit }, of), targets[what]);
     });
 }
@@ -114,7 +133,7 @@ interface Playing {
 }
 
 async function play(scenario: Scenario, stage: Stage, { rounds, seconds, atRate, figures }: Playing): Promise<void> {
-  const { rps, p99, p99AtRate } = scenario;
+  const { rps, p99, cpu, p99AtRate } = scenario;
   const contestants: Contestant[] = [];
   const note = (what: string, { name }: Contestant, value: number): void => {
     const row = (figures[what] ??= {});
@@ -129,10 +148,13 @@ async function play(scenario: Scenario, stage: Stage, { rounds, seconds, atRate,
       const rates: number[] = [];
       for (const contestant of order) {
         if (!contestant) continue;
+        const before = cpuMs(contestant);
         const { requestsPerS, p99Ms } = await closedLoop(contestant, stage, seconds);
+        const usedMs = cpuMs(contestant) - before;
         rates.push(requestsPerS);
         note(rps, contestant, requestsPerS);
         note(p99, contestant, p99Ms);
+        if (contestant.pids.length > 0) note(cpu, contestant, (usedMs * 1000) / (requestsPerS * seconds));
       }
       if (!atRate || p99AtRate === undefined) continue;
       const ratePerS = Math.min(...rates) * ratePart;
@@ -144,6 +166,10 @@ async function play(scenario: Scenario, stage: Stage, { rounds, seconds, atRate,
   } finally {
     await Promise.all(contestants.map((contestant) => contestant.close()));
   }
+}
+
+function cpuMs({ pids }: Contestant): number {
+  return pids.reduce((sum: number, pid) => sum + cpuMsOf(pid ?? 0), 0);
 }
 
 interface Load {

@@ -4,6 +4,9 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/** USER_HZ: the same on every Linux. */
+const ticksPerS = 100;
+
 /** A program with its arguments, started on one core; undefined: on any. */
 export function onCore(core: number | undefined, words: readonly string[]): readonly string[] {
   return core === undefined ? words : ['taskset', '-c', String(core), ...words];
@@ -47,6 +50,14 @@ export async function kill(child: ChildProcess): Promise<void> {
   const gone = once(child, 'exit');
   child.kill('SIGKILL');
   await gone;
+}
+
+/** Time on a processor so far, in the program and in the kernel for it, ms. */
+export function cpuMsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // Behind the name, which may hold anything: state is the third field, user and system time are 14 and 15 (proc(5)).
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return ((Number(fields[11]) + Number(fields[12])) * 1000) / ticksPerS;
 }
 
 /** Resident bytes. */

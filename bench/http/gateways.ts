@@ -14,7 +14,7 @@ export async function isthmus(stage: Stage): Promise<Contestant> {
   const route = routeOf(stage, { self: 'west', importPort: port, local: [backendPort] });
   const gateway = await spawnGateway({ ...common(stage, 'west'), services: [route] });
   await settled(gateway, 0, 1);
-  return { name: 'isthmus', port, close: () => gateway.end('SIGTERM') };
+  return { name: 'isthmus', port, pids: [gateway.child.pid], close: () => gateway.end('SIGTERM') };
 }
 
 /** Two of them, the endpoint being in the other's cluster: requests are told apart by the first one only. */
@@ -30,6 +30,7 @@ export async function isthmusPair(stage: Stage): Promise<Contestant> {
   return {
     name: 'isthmus',
     port,
+    pids: [west.child.pid, east.child.pid],
     close: async () => void (await Promise.all([west.end('SIGTERM'), east.end('SIGTERM')])),
   };
 }

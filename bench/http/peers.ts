@@ -11,6 +11,8 @@ export interface Contestant {
   readonly name: string;
   /** Where clients connect. */
   readonly port: number;
+  /** Its processes. */
+  readonly pids: readonly (number | undefined)[];
   /** 0 to 1: this part of its calls may fail. Absent: none. */
   readonly mayFail?: number;
   close(): Promise<void>;
@@ -32,7 +34,7 @@ export interface Stage {
 
 /** The floor: no proxy at all. */
 export function direct(port: number): Contestant {
-  return { name: 'direct', port, close: async () => undefined };
+  return { name: 'direct', port, pids: [], close: async () => undefined };
 }
 
 /** HAProxy in HTTP mode: one process, one thread, connections kept on both sides, `x-forwarded-for` added. */
@@ -45,7 +47,7 @@ export async function haproxy(stage: Stage): Promise<Contestant> {
     server: `127.0.0.1:${stage.backendPort}${proto}`,
   });
   await accepts(port);
-  return { name: 'haproxy', port, close: () => kill(child) };
+  return { name: 'haproxy', port, pids: [child.pid], close: () => kill(child) };
 }
 
 /** Two of them with mutual TLS in between, HTTP/1.1 over it, the same certificates as the gateways'. */
@@ -71,7 +73,8 @@ export async function haproxyPair(stage: Stage): Promise<Contestant> {
     server: `127.0.0.1:${stage.backendPort}`,
   });
   await Promise.all([accepts(front), accepts(middle)]);
-  return { name: 'haproxy', port: front, close: async () => void (await Promise.all([kill(west), kill(east)])) };
+  const close = async (): Promise<void> => void (await Promise.all([kill(west), kill(east)]));
+  return { name: 'haproxy', port: front, pids: [west.pid, east.pid], close };
 }
 
 function startHaproxy(
@@ -110,7 +113,7 @@ export async function nginxProxy(stage: Stage): Promise<Contestant> {
   );
   await accepts(port);
   // A frame of the server that crosses the end of a call breaks the next one on that connection (1.22).
-  return { name: 'nginx', port, mayFail: h2 ? 0.01 : 0, close: () => kill(child) };
+  return { name: 'nginx', port, pids: [child.pid], mayFail: h2 ? 0.01 : 0, close: () => kill(child) };
 }
 
 export interface Backend {
