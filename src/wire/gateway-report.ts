@@ -104,6 +104,8 @@ export interface GatewayReport {
   readonly tableDigest: string;
   readonly links: readonly LinkReport[];
   readonly services: readonly ServiceReport[];
+  /** Services that this report leaves out because it would be too large; later ones tell of them. Absent: none. */
+  readonly omitted?: number;
   /** Of late, oldest first; each is told several times. Absent: none, or an elder gateway. */
   readonly moves?: readonly MoveReport[];
 }
@@ -111,7 +113,7 @@ export interface GatewayReport {
 /** Moves that one report tells at most. */
 export const maxMovesInReport = 2000;
 
-/** A gateway with thousands of services stays below; more is refused. */
+/** More is refused: `ReportEncoder` stays below, however many services there are. */
 const maxReportBytes: number = 4 << 20;
 const maxAdvertBytes = 16_384;
 
@@ -172,6 +174,7 @@ const reportSchema = z.object({
       }),
     )
     .max(20_000),
+  omitted: amount.optional(),
   moves: z
     .array(
       z.object({
@@ -202,8 +205,57 @@ const advertSchema = z.object({
   version: z.string().max(100),
 });
 
-export function encodeReport(report: GatewayReport): Uint8Array {
-  return Buffer.from(JSON.stringify(report));
+/** What services may take of a report, which is sent once a second. */
+const maxServiceBytes: number = 1 << 20;
+
+/**
+ * Writes the reports of one gateway. Where there are so many services that one report cannot tell of all, it tells of
+ * those on which something is going on, and of the others in turn.
+ */
+export class ReportEncoder {
+  readonly #budget: number;
+  /** Where the next report begins among busy and quiet services. */
+  readonly #from = { busy: 0, quiet: 0 };
+
+  constructor(budget: number = maxServiceBytes) {
+    this.#budget = budget;
+  }
+
+  encode({ services, ...rest }: GatewayReport): Uint8Array {
+    const texts: string[] = [];
+    let left = this.#budget;
+    const take = (turn: 'busy' | 'quiet', from: readonly ServiceReport[]): void => {
+      const start = from.length === 0 ? 0 : this.#from[turn] % from.length;
+      let taken = 0;
+      for (; taken < from.length; taken += 1) {
+        const text = JSON.stringify(from[(start + taken) % from.length]);
+        const bytes = Buffer.byteLength(text) + 1;
+        // One that alone is too large must not keep the others waiting.
+        if (bytes > this.#budget) continue;
+        if (bytes > left) break;
+        left -= bytes;
+        texts.push(text);
+      }
+      this.#from[turn] = start + taken;
+    };
+    take('busy', services.filter(isBusy));
+    take(
+      'quiet',
+      services.filter((service) => !isBusy(service)),
+    );
+    const omitted = services.length - texts.length;
+    const head = JSON.stringify({ ...rest, ...(omitted > 0 && { omitted }) });
+    return Buffer.from(`${head.slice(0, -1)},"services":[${texts.join(',')}]}`);
+  }
+}
+
+/** Whether there is more to tell than that all is as planned and nobody calls. */
+function isBusy({ targets, endpoints, problem }: ServiceReport): boolean {
+  return (
+    problem !== undefined ||
+    targets.some(({ active, reachable, health }) => active > 0 || !reachable || health < 1) ||
+    endpoints.some(({ active, up }) => active > 0 || !up)
+  );
 }
 
 /** @throws IsthmusError `corrupt` */

@@ -6,8 +6,9 @@ import {
   decodeAdvert,
   decodeReport,
   encodeAdvert,
-  encodeReport,
   type GatewayReport,
+  ReportEncoder,
+  type ServiceReport,
 } from '../../src/wire/gateway-report.ts';
 
 const east = parseClusterName('east');
@@ -33,7 +34,7 @@ const report: GatewayReport = {
 };
 
 test('reports and adverts come back as they were', () => {
-  assert.deepEqual(decodeReport(encodeReport(report)), report);
+  assert.deepEqual(decodeReport(new ReportEncoder().encode(report)), report);
   const advert = {
     addresses: [{ address: '::1', port: 15_008, kind: 'balanced' as const, instances: 3 }],
     version: '1',
@@ -47,7 +48,7 @@ test('decodeAdvert: an address alone is one instance', () => {
 });
 
 test('decodeReport: names the place of what is wrong', () => {
-  const text = Buffer.from(encodeReport(report)).toString().replace('"loss":0', '"loss":2');
+  const text = Buffer.from(new ReportEncoder().encode(report)).toString().replace('"loss":0', '"loss":2');
   assert.throws(() => decodeReport(Buffer.from(text)), { code: 'corrupt', message: /at links\.0\.loss/ });
   assert.throws(() => decodeReport(Buffer.alloc(5 << 20)), { code: 'corrupt', message: /over the limit/ });
 });
@@ -65,4 +66,77 @@ test('any bytes: corrupt, never anything else', () => {
       },
     ),
   );
+});
+
+/** As a gateway with so many services tells of them; each in five clusters. */
+function serviceOf(index: number, active = 0): ServiceReport {
+  const target = {
+    share: 0.2,
+    why: 'by capacity; data stale',
+    reachable: true,
+    health: 1,
+    connections: 0,
+    failures: 0,
+  };
+  return {
+    service: parseServiceKey(`namespace-${index % 100}/service-${index}`),
+    targets: Array.from({ length: 5 }, (_, each) => ({
+      cluster: parseClusterName(`cluster-${each}`),
+      ...target,
+      active: each === 0 ? active : 0,
+    })),
+    endpoints: [],
+  };
+}
+
+test('ReportEncoder: 10,000 services in five clusters stay far below what an agent takes, and all are told of', () => {
+  const services = Array.from({ length: 10_000 }, (_, index) => serviceOf(index));
+  const encoder = new ReportEncoder();
+  const told = new Set<string>();
+  let rounds = 0;
+  for (; told.size < services.length && rounds < 20; rounds += 1) {
+    const bytes = encoder.encode({ ...report, services });
+    assert.ok(bytes.length < 1.1 * (1 << 20), `${bytes.length} bytes`);
+    const decoded = decodeReport(bytes);
+    assert.equal(decoded.omitted, services.length - decoded.services.length);
+    for (const { service } of decoded.services) told.add(service);
+  }
+  assert.equal(told.size, services.length, `${told.size} after ${rounds} reports`);
+});
+
+test('ReportEncoder: what something is going on with is told of in every report, as far as it fits', () => {
+  const quiet = Array.from({ length: 200 }, (_, index) => serviceOf(index));
+  const services = [...quiet, serviceOf(500, 7), { ...serviceOf(501), problem: 'the import port is in use' }];
+  const encoder = new ReportEncoder(20_000);
+  for (let round = 0; round < 5; round += 1) {
+    const decoded = decodeReport(encoder.encode({ ...report, services }));
+    const names = decoded.services.map(({ service }) => service);
+    assert.deepEqual(names.slice(0, 2), ['namespace-0/service-500', 'namespace-1/service-501']);
+    assert.ok(names.length > 10 && (decoded.omitted ?? 0) > 100);
+  }
+});
+
+test('ReportEncoder: when everything is busy each has its turn; one that fits nowhere is left out alone', () => {
+  const services = Array.from({ length: 100 }, (_, index) => serviceOf(index, 1));
+  const endpoints = Array.from({ length: 1000 }, (_, index) => ({ id: `${index}`, up: true, active: 1 }));
+  const huge = { ...serviceOf(1000, 1), endpoints };
+  const encoder = new ReportEncoder(20_000);
+  const told = new Set<string>();
+  for (let round = 0; round < 20; round += 1) {
+    for (const { service } of decodeReport(encoder.encode({ ...report, services: [huge, ...services] })).services) {
+      told.add(service);
+    }
+  }
+  assert.deepEqual(
+    services.filter(({ service }) => !told.has(service)),
+    [],
+  );
+  assert.ok(!told.has(huge.service));
+});
+
+test('ReportEncoder: nothing is left out where all fits', () => {
+  const services = Array.from({ length: 100 }, (_, index) => serviceOf(index, index % 2));
+  const decoded = decodeReport(new ReportEncoder().encode({ ...report, services }));
+  assert.equal(decoded.omitted, undefined);
+  assert.equal(decoded.services.length, 100);
 });

@@ -6,7 +6,7 @@ import type { Log } from '../../model/ports/log.ts';
 import type { Watch } from '../../model/ports/watch.ts';
 import type { RouteTable } from '../../model/route.ts';
 import { Watchable } from '../../runtime/watchable.ts';
-import { encodeAdvert, encodeReport, type GatewayAdvert, type GatewayReport } from '../../wire/gateway-report.ts';
+import { encodeAdvert, type GatewayAdvert, type GatewayReport, ReportEncoder } from '../../wire/gateway-report.ts';
 import type { CarriedLoads } from '../../wire/carried-loads.ts';
 import type { TrustUpdate } from '../../wire/trust-update.ts';
 import { HeldTable, type TableUpdate } from '../routes/held-table.ts';
@@ -86,6 +86,7 @@ class FollowingClient implements ConfigClient {
   readonly #options: ConfigClientOptions;
   readonly #file: TableFile;
   readonly #streams: readonly AgentStream[];
+  readonly #reports = new ReportEncoder();
   #followed: AgentStream | undefined;
   #held: HeldTable;
   #known: boolean;
@@ -128,7 +129,7 @@ class FollowingClient implements ConfigClient {
     const { clock } = this.#options;
     const since = this.#behind ? Number.NEGATIVE_INFINITY : clock.monotonic() - tellAgainMs;
     const report = up.length > 0 ? this.#options.report(since) : undefined;
-    const bytes = report && encodeReport(report);
+    const bytes = report && this.#reports.encode(report);
     if (bytes) this.#behind = up.filter((stream) => !stream.report(bytes)).length > 0;
     this.#reporter = clock.schedule(reportEveryMs, () => this.reportNow());
   }

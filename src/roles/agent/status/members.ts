@@ -1,5 +1,5 @@
 import type { ClusterRow, GatewayRow, LinkRow } from '../../../model/status.ts';
-import type { LinkReport } from '../../../wire/gateway-report.ts';
+import type { GatewayReport, LinkReport } from '../../../wire/gateway-report.ts';
 import type { AgentFacts } from './facts.ts';
 
 /** All members that the roster lists, whatever their state. */
@@ -87,6 +87,12 @@ function expiryOf(facts: AgentFacts): number | undefined {
   return ends.length === 0 ? undefined : Math.min(...ends) - facts.now;
 }
 
+function messageFor({ waitingFor, omitted = 0, services }: GatewayReport): Pick<GatewayRow, 'message'> {
+  if (waitingFor !== undefined) return { message: waitingFor };
+  if (omitted === 0) return {};
+  return { message: `reports are cut: quiet services in turn, ${omitted} of ${services.length} wait` };
+}
+
 /** The own gateways as they are connected, others as advertised. */
 export function gatewayRows(facts: AgentFacts): readonly GatewayRow[] {
   const own = facts.gateways.map(({ instance, address, report, connectedAt, ackedDigest }): GatewayRow => {
@@ -103,7 +109,7 @@ export function gatewayRows(facts: AgentFacts): readonly GatewayRow[] {
       ...(report?.rosterSequence !== undefined && { rosterSequence: report.rosterSequence }),
       inSync: ackedDigest === facts.tableDigest,
       ...(active !== undefined && { active }),
-      ...(report?.waitingFor !== undefined && { message: report.waitingFor }),
+      ...(report && messageFor(report)),
     };
   });
   const others = [...facts.view.clusters.values()]
