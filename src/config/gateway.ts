@@ -50,6 +50,10 @@ export interface GatewayConfig {
   readonly identities: readonly SourceIdentityRule[];
   /** 0 to 1: the part of connections without trouble that the access log shows; those with trouble are all there. */
   readonly accessLog: { readonly sample: number };
+  readonly http?: {
+    /** Look at the first bytes of connections to ports that say nothing of their protocol. Default false. */
+    readonly detect: boolean;
+  };
   /** Where spans of requests go, and how many of the traces begun here. Absent: traces are passed on as they come. */
   readonly tracing?: {
     /** OTLP over HTTP: `http://127.0.0.1:4318`; spans go to `/v1/traces` below it. */
@@ -102,6 +106,7 @@ function schema(resolve: ResolvePath): z.ZodType<GatewayConfig> {
     limits: gatewayLimits.prefault({}),
     identities: identityList.default([]),
     accessLog: section({ sample: share.default(1) }).prefault({}),
+    http: z.exactOptional(section({ detect: z.boolean().default(false) })),
     tracing: z.exactOptional(section({ otlp: otlpAddress, sample: share.default(0.1) })),
     drainGrace: duration(0, 600_000).default(0),
     drainTimeout: duration(0, 3_600_000).default(30_000),

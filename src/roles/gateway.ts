@@ -86,7 +86,10 @@ export async function startGatewayRole(config: GatewayConfig, context: GatewayCo
       clock,
       log,
       limits: config.limits,
-      ...(tracing && { http: { tracer: tracing.tracer, traceMetrics: () => tracing.metrics() } }),
+      http: {
+        detect: config.http?.detect ?? false,
+        ...(tracing && { tracer: tracing.tracer, traceMetrics: () => tracing.metrics() }),
+      },
       identities: new StaticIdentities(config.identities, () => {
         const svid = identity.svid.current;
         return svid && trustDomainOf(svid.id);

@@ -205,6 +205,8 @@ const wrong: readonly (readonly [string, ConfigKind, string, RegExp])[] = [
     'limits: { idleTimeout: 60 }',
     /limits\.idleTimeout: '60' must be a duration/,
   ],
+  ['detection by a word', 'gateway', 'http: { detect: maybe }', /http\.detect: 'maybe' must be true or false/],
+  ['an unknown key of http', 'gateway', 'http: { detection: true }', /http\.detection: unknown key.*'detect'/],
   [
     'a wrong passphrase key',
     'authority',
@@ -281,6 +283,17 @@ test('parseGatewayConfig advertises its own address only when it is one', () => 
   assert(result.ok);
   assert.deepEqual(result.value.advertise, [{ address: '::1', port: 15008 }]);
   assert.deepEqual(result.value.limits, { connectTimeoutMs: 1500 });
+});
+
+test('parseGatewayConfig looks for HTTP only where it is told to', () => {
+  const httpOf = (text: string): object | undefined => {
+    const result = parseGatewayConfig(readDocument('f.yaml', `${gateway}${text}`), resolve);
+    assert(result.ok);
+    return result.value.http;
+  };
+  assert.equal(httpOf(''), undefined);
+  assert.deepEqual(httpOf('http: {}'), { detect: false });
+  assert.deepEqual(httpOf('http: { detect: true }'), { detect: true });
 });
 
 test('parseConfig never shows a secret', () => {

@@ -162,6 +162,9 @@ class Pair implements Splice {
     if (upstream.destroyed) this.#abort('upstream-reset');
     if (client.closed) this.#ended();
     if (upstream.closed) this.#ended();
+    // Its end of file may have been read by whoever had it before: it does not come twice.
+    if (client.readableEnded && !client.destroyed) this.ended(client);
+    if (upstream.readableEnded && !upstream.destroyed) this.ended(upstream);
   }
 
   get bytesFromClient(): number {

@@ -284,6 +284,25 @@ describe('HTTP/1.1 through a gateway', () => {
     const [entry] = await stage.logged(1);
     assert.deepEqual([entry?.response_code, entry?.response_flags, entry?.bytes_received], [101, '-', big.length]);
   });
+
+  it('tells the other protocol that its client has ended, also when that was before it began', async () => {
+    let ended = 0;
+    answer = (_, socket) => {
+      socket.removeAllListeners('data');
+      socket.removeAllListeners('end');
+      socket.on('end', () => {
+        ended += 1;
+        socket.end('bye');
+      });
+      socket.resume();
+      return 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhello ';
+    };
+    const { received, end } = await exchange(stage.port, get('/', 'Connection: Upgrade\r\nUpgrade: echo\r\n'));
+    assert.ok(received.toString().endsWith('\r\n\r\nhello bye'), received.toString());
+    assert.deepEqual([ended, end], [1, 'eof']);
+    const [entry] = await stage.logged(1);
+    assert.deepEqual([entry?.response_code, entry?.response_flags, entry?.bytes_sent], [101, '-', 'hello bye'.length]);
+  });
 });
 
 describe('HTTP/1.1 clients and servers of others', () => {

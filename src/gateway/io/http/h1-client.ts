@@ -222,14 +222,14 @@ export class H1Client implements Held, RequestOwner {
     const other = upstream.detach();
     if (leftover.length > 0) this.#end.write(leftover);
     if (this.#rest.length > 0) other.write(this.#rest);
+    const early = this.#rest.length;
     this.#rest = empty;
     this.#splice = splice(this.#end, other, (result) => {
-      const { bytesFromClient: received, bytesFromUpstream: sent, cause } = result;
+      const { bytesFromClient, bytesFromUpstream, cause } = result;
+      const [received, sent] = [bytesFromClient + early, bytesFromUpstream + leftover.length];
       request?.upgradeEnded(upstream, { received, sent, flag: flagOf(result), details: cause });
       this.#gone();
     });
-    // It has closed its side before the other protocol began: nobody could tell it so now.
-    if (this.#inputEnded) this.#splice.cut('cut');
     this.#end.resume();
     other.resume();
   }
