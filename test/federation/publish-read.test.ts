@@ -112,6 +112,27 @@ test('publish: a source that is not synced yet deletes nothing, also right after
   await eventually(reader.partitions, (p) => kindAt(p, web) === 'tombstone' && kindAt(p, 'gateway/gw-0') === undefined);
 });
 
+test('publish: an old tombstone is not told again before the sources are read, wherever the hub has gone', {
+  timeout: 60_000,
+}, async () => {
+  const hub = createEmbeddedHub();
+  await using site = await Site.on(hub);
+  const first = await site.publisher(east);
+  first.publish(keyed(exportOf('shop/web'), exportOf('shop/db')), { synced: true });
+  first.publish(keyed(exportOf('shop/web')), { synced: true });
+  await eventually(first.status, ({ settled }) => settled);
+  await first.close();
+  await using elsewhere = await Site.on(createEmbeddedHub());
+  const reader = await elsewhere.reader(west, { verifier: site.seals.verifier() });
+  const again = await site.publisher(east, { hub: elsewhere.hub });
+  again.publish(keyed(exportOf('shop/web')), { synced: false });
+  const seen = await eventually(reader.partitions, (p) => kindAt(p, web) === 'export');
+  assert.equal(kindAt(seen, db), undefined, 'the service may be back since');
+  again.publish(keyed(exportOf('shop/web')), { synced: true });
+  await eventually(reader.partitions, (p) => kindAt(p, db) === 'tombstone');
+  await again.close();
+});
+
 test('publish: a restart begins a higher epoch and keeps the age of its exports', async () => {
   await using site = await Site.on(createEmbeddedHub());
   const first = await site.publisher(east);

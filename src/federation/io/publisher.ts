@@ -335,7 +335,7 @@ class PartitionWriter implements Publisher {
     if (pending.commit.snapshot) this.#chainWritten = undefined;
     if (chain) await this.#writeChain(chain.id, chain.bytes);
     const result = await hub.commit(cluster, pending.commit);
-    if (result.ok || sameBytes(result.head, pending.commit.head)) return this.#done(pending.next);
+    if (result.ok) return this.#done(pending.next);
     await this.#settle(result.head, sealer);
   }
 

@@ -7,9 +7,9 @@ import type { ClusterName, ReplicaName } from '../../model/names.ts';
 import type { Clock, Timer } from '../../model/ports/clock.ts';
 import type { ServiceSource } from '../../model/ports/service-source.ts';
 import type { Watch } from '../../model/ports/watch.ts';
-import { type ClusterRecord, type LinkRecord, type RecordKey, recordKeyOf } from '../../model/record.ts';
+import { type ClusterRecord, type RecordKey, recordKeyOf } from '../../model/record.ts';
 import { GatewayAdverts, gatewayGraceMs } from './adverts.ts';
-import { gatewayRecord, linkRecords } from './own-records.ts';
+import { gatewayRecord, linksOf, type SaidLink } from './own-records.ts';
 
 export interface AnnouncerOptions {
   readonly publisher: Publisher;
@@ -36,7 +36,7 @@ export class Announcer {
   readonly #options: AnnouncerOptions;
   readonly #adverts = new GatewayAdverts();
   readonly #ends: (() => void)[] = [];
-  #links: ReadonlyMap<ClusterName, LinkRecord> = new Map();
+  #links: ReadonlyMap<ClusterName, SaidLink> = new Map();
   #grace: Timer | undefined;
   #next: Timer | undefined;
   /** Monotonic ms. */
@@ -88,7 +88,7 @@ export class Announcer {
       clock.monotonic(),
     );
     const links = records.filter((record) => record.kind === 'link');
-    this.#links = new Map(links.map((link) => [link.to, link]));
+    this.#links = new Map(links.map((record) => [record.to, { record, at: 0 }]));
   }
 
   #publish(): void {
@@ -102,11 +102,8 @@ export class Announcer {
     this.#noteAdverts();
     for (const record of this.#adverts.records) desired.set(recordKeyOf(record), record);
     const reports = [...gateways.current.values()].flatMap(({ report }) => (report ? [report] : []));
-    if (reports.length > 0) {
-      const links = linkRecords(reports, this.#links, clock.now());
-      this.#links = new Map(links.map((link) => [link.to, link]));
-    }
-    for (const link of this.#links.values()) desired.set(recordKeyOf(link), link);
+    if (reports.length > 0) this.#links = linksOf(reports, this.#links, clock.now());
+    for (const { record } of this.#links.values()) desired.set(recordKeyOf(record), record);
     for (const record of more()) desired.set(recordKeyOf(record), record);
     publisher.publish(desired, { synced: local.synced });
   }
@@ -115,7 +112,8 @@ export class Announcer {
     if (leaving === 'gone') return new Map();
     this.#noteAdverts();
     const adverts = this.#adverts.records.map((record) => ({ ...record, draining: true }));
-    return new Map([...adverts, ...this.#links.values()].map((record) => [recordKeyOf(record), record]));
+    const links = [...this.#links.values()].map(({ record }) => record);
+    return new Map([...adverts, ...links].map((record) => [recordKeyOf(record), record]));
   }
 
   #noteAdverts(): void {

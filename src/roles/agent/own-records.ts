@@ -28,36 +28,51 @@ export function bucketOfRtt(rttMs: number): number {
   return step * magnitude;
 }
 
+/** What is said of a link. */
+export interface SaidLink {
+  readonly record: LinkRecord;
+  /** Wall clock in ms since when exactly this is said. */
+  readonly at: number;
+}
+
+/** A link that stays up, or down, is not written again within so many ms, whatever is measured. */
+const quietMs = 30_000;
+
 /**
- * What this cluster publishes of its links: up as soon as one gateway gets through to one remote instance. `since` is
- * kept from `previous` while `up` does not change.
+ * What this cluster publishes of its links: up as soon as one gateway gets through to one remote instance. That it went
+ * up or down is said at once, anything else 30 s after the last word; `since` is kept from `previous` while `up` does
+ * not change.
  */
-export function linkRecords(
+export function linksOf(
   reports: readonly GatewayReport[],
-  previous: ReadonlyMap<ClusterName, LinkRecord>,
+  previous: ReadonlyMap<ClusterName, SaidLink>,
   now: number,
-): readonly LinkRecord[] {
+): ReadonlyMap<ClusterName, SaidLink> {
   const byCluster = new Map<ClusterName, LinkReport[]>();
   for (const report of reports) {
     for (const link of report.links) byCluster.set(link.cluster, [...(byCluster.get(link.cluster) ?? []), link]);
   }
-  return [...byCluster]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([to, links]) => {
-      const up = links.some((link) => link.up);
-      const before = previous.get(to);
-      const rtts = links.flatMap((link) => (link.up && link.rttP50Ms !== undefined ? [link.rttP50Ms] : []));
-      const reason = up ? undefined : links.find((link) => link.reason !== undefined)?.reason;
-      const rttMs = rtts.length > 0 ? settledRtt(Math.min(...rtts), before?.rttMs) : undefined;
-      return {
-        kind: 'link',
-        to,
-        up,
-        ...(rttMs !== undefined && { rttMs }),
-        since: before?.up === up ? before.since : now,
-        ...(reason !== undefined && { reason }),
-      };
-    });
+  const sorted = [...byCluster].sort(([a], [b]) => (a < b ? -1 : 1));
+  return new Map(sorted.map(([to, links]) => [to, linkOf(to, links, { before: previous.get(to), now })]));
+}
+
+function linkOf(
+  to: ClusterName,
+  links: readonly LinkReport[],
+  { before, now }: { readonly before: SaidLink | undefined; readonly now: number },
+): SaidLink {
+  const up = links.some((link) => link.up);
+  const rtts = links.flatMap((link) => (link.up && link.rttP50Ms !== undefined ? [link.rttP50Ms] : []));
+  const rttMs = rtts.length > 0 ? settledRtt(Math.min(...rtts), before?.record.rttMs) : undefined;
+  const reason = up ? undefined : links.find((link) => link.reason !== undefined)?.reason;
+  if (before?.record.up === up) {
+    const same = before.record.rttMs === rttMs && before.record.reason === reason;
+    const firstRtt = before.record.rttMs === undefined && rttMs !== undefined;
+    if (same || (!firstRtt && Math.abs(now - before.at) < quietMs)) return before;
+  }
+  const since = before?.record.up === up ? before.record.since : now;
+  const measured = { ...(rttMs !== undefined && { rttMs }), since, ...(reason !== undefined && { reason }) };
+  return { record: { kind: 'link', to, up, ...measured }, at: now };
 }
 
 /** Stays in the bucket published before unless the value is clearly out of it. */
