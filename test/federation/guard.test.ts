@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { burstOf, type Deletion, defaultGuard } from '../../src/federation/guard/burst.ts';
 import { createEmbeddedHub } from '../../src/federation/io/embedded-hub.ts';
+import type { Reader } from '../../src/federation/io/reader.ts';
 import { planWrite, recordsOf } from '../../src/federation/log/writer-plan.ts';
 import type { PartitionView } from '../../src/federation/partition-view.ts';
 import type { ClusterRecord, ExportRecord, RecordKey } from '../../src/model/record.ts';
@@ -157,14 +158,34 @@ function buried(at: (index: number) => number): ReadonlyMap<RecordKey, Uint8Arra
   );
 }
 
-test('a reader holds back what a writer should have: over a restart, until it is accepted', async () => {
-  await using site = await Site.on(createEmbeddedHub());
+interface Owner extends AsyncDisposable {
+  readonly site: Site;
+  readonly reader: Reader;
+  /** All ten of its exports. */
+  readonly values: ReadonlyMap<RecordKey, Uint8Array>;
+  /** Publishes whatever it likes. */
+  say(revision: number, values: ReadonlyMap<RecordKey, Uint8Array>): Promise<void>;
+}
+
+/** An owner without a guard, whose ten exports a reader has seen. */
+async function unguarded(): Promise<Owner> {
+  const site = await Site.on(createEmbeddedHub());
   const sealer = site.seals.sealer(east);
-  const reader = await site.reader(west);
   const values = new Map([...all].map(([key, record]) => [key, encodeRecord(record)] as const));
-  await forge(site.hub, sealer, { epoch: 1, revision: 1, values });
+  const say: Owner['say'] = (revision, said) => forge(site.hub, sealer, { epoch: 1, revision, values: said });
+  const reader = await site.reader(west);
+  await say(1, values);
   await eventually(reader.partitions, (p) => exportsOf(p) === 10);
-  await forge(site.hub, sealer, { epoch: 1, revision: 2, values: buried(() => now) });
+  return { site, reader, values, say, [Symbol.asyncDispose]: () => site[Symbol.asyncDispose]() };
+}
+
+test('a reader holds back what a writer should have: over a restart, until it is accepted', async () => {
+  await using owner = await unguarded();
+  const { site, reader } = owner;
+  await owner.say(
+    2,
+    buried(() => now),
+  );
   const held = await eventually(reader.partitions, (p) => p.get(east)?.revision === 2);
   assert.equal(exportsOf(held), 10);
   assert.match(held.get(east)?.problem ?? '', /10 of its exports were deleted at once.*isthmus hub accept east/);
@@ -174,7 +195,7 @@ test('a reader holds back what a writer should have: over a restart, until it is
   assert.equal(exportsOf(second.partitions.current), 10);
   assert.equal(second.heldBack().get(east)?.length, 10);
   // Their owner may go on, and even forget its tombstones: what is held stays held.
-  await forge(site.hub, sealer, { epoch: 1, revision: 3, values: new Map() });
+  await owner.say(3, new Map());
   await eventually(second.partitions, (p) => p.get(east)?.revision === 3);
   assert.equal(exportsOf(second.partitions.current), 10);
   assert.equal(second.acceptHeld(west), 0);
@@ -185,26 +206,24 @@ test('a reader holds back what a writer should have: over a restart, until it is
 });
 
 test('a reader that slept through a day of single deletions takes them for what they are', async () => {
-  await using site = await Site.on(createEmbeddedHub());
-  const sealer = site.seals.sealer(east);
-  const reader = await site.reader(west);
-  const values = new Map([...all].map(([key, record]) => [key, encodeRecord(record)] as const));
-  await forge(site.hub, sealer, { epoch: 1, revision: 1, values });
-  await eventually(reader.partitions, (p) => exportsOf(p) === 10);
-  await forge(site.hub, sealer, { epoch: 1, revision: 2, values: buried((index) => now + index * minute) });
+  await using owner = await unguarded();
+  const { reader } = owner;
+  await owner.say(
+    2,
+    buried((index) => now + index * minute),
+  );
   await eventually(reader.partitions, (p) => exportsOf(p) === 0);
 });
 
 test('an export that comes back ends being held back', async () => {
-  await using site = await Site.on(createEmbeddedHub());
-  const sealer = site.seals.sealer(east);
-  const reader = await site.reader(west);
-  const values = new Map([...all].map(([key, record]) => [key, encodeRecord(record)] as const));
-  await forge(site.hub, sealer, { epoch: 1, revision: 1, values });
-  await eventually(reader.partitions, (p) => exportsOf(p) === 10);
-  await forge(site.hub, sealer, { epoch: 1, revision: 2, values: buried(() => now) });
+  await using owner = await unguarded();
+  const { reader, values } = owner;
+  await owner.say(
+    2,
+    buried(() => now),
+  );
   await eventually(reader.partitions, (p) => p.get(east)?.problem !== undefined);
-  await forge(site.hub, sealer, { epoch: 1, revision: 3, values });
+  await owner.say(3, values);
   await eventually(reader.partitions, (p) => p.get(east)?.problem === undefined);
   assert.equal(reader.heldBack().size, 0);
   await delay(10);
