@@ -9,6 +9,8 @@ import type { ReadRefusal } from './refusal.ts';
  * - `silence`: most leases stopped moving together, which is the hub's doing and changes nothing
  * - `left`: the cluster said good-bye
  * - `not-exportable`, `age-corrected`: an export that is not taken as it stands
+ * - `policy-ignored`: its publisher may not say so; `policy-rejected`: it cannot be understood
+ * - `drain-refused`: an operator's word that does not count
  */
 export type EventKind =
   | ReadRefusal
@@ -19,7 +21,11 @@ export type EventKind =
   | 'silence'
   | 'left'
   | 'not-exportable'
-  | 'age-corrected';
+  | 'age-corrected'
+  | PolicyEventKind;
+
+/** What may happen to a policy or a drain that a cluster publishes. */
+export type PolicyEventKind = 'policy-ignored' | 'policy-rejected' | 'drain-refused';
 
 export interface FederationEvent {
   /** The partition that it is about; `authority` for roster and bundles. */

@@ -326,6 +326,22 @@ test('a socket path that is too long for a Unix socket is refused with its lengt
   );
 });
 
+test('the admin API cannot open beyond its socket: an address in place of a path is refused', () => {
+  for (const [kind, text] of [
+    ['agent', agent],
+    ['authority', authority],
+  ] as const) {
+    for (const address of ['0.0.0.0:7070', '127.0.0.1:7070', "'[::]:7070'", 'tcp://0.0.0.0:7070', 'http://east/', 7070]) {
+      const problems = problemsOf(kind, `${text}\nadmin: ${address}\n`).join();
+      assert.match(problems, /admin: .*(must be the path of a Unix socket.*looks like an address|must be a path)/, problems);
+    }
+  }
+  assert.match(
+    problemsOf('agent', agent.replace('stateDir', 'listen: { http: 0.0.0.0:7070 }\nstateDir')).join(),
+    /listen\.http: /,
+  );
+});
+
 test('readDocument survives an alias bomb and any bytes', () => {
   const bomb = ['a: &a [x,x,x,x,x,x,x,x,x]'];
   for (let level = 1; level < 12; level += 1) {

@@ -6,7 +6,7 @@ import type { Caller } from '../../src/model/access.ts';
 import { parseSpiffeId } from '../../src/model/identity.ts';
 import { type ClusterName, parseServiceKey, type ServiceKey } from '../../src/model/names.ts';
 import type { ServiceRoute } from '../../src/model/route.ts';
-import { judgeAccess } from '../../src/policy/access.ts';
+import { judgeAccess, judgeRequest } from '../../src/policy/access.ts';
 import { compile } from '../../src/policy/compile.ts';
 import type { CompileInput } from '../../src/policy/compile-input.ts';
 import { describeFaults, parsePolicy } from '../../src/policy/parse.ts';
@@ -14,7 +14,7 @@ import { PolicySet } from '../../src/policy/policy-set.ts';
 import { step } from '../../src/policy/shares.ts';
 import { east, exportOf, inputOf, type Member, published, south, web, west } from './support/federation.ts';
 
-/** What each recipe of docs/cookbook promises. */
+/** What each recipe of docs/cookbook promises. Those about requests are also run, in test/roles/cookbook.test.ts. */
 
 const folder = new URL('../../docs/cookbook/', import.meta.url);
 const files = readdirSync(folder).filter((name) => name.endsWith('.yaml'));
@@ -130,12 +130,33 @@ const promises: Readonly<Record<string, (file: string) => void>> = {
       assert.ok(!route(file, key).targets.some(({ cluster }) => cluster === east));
     }
   },
+  '11-retry-what-does-no-harm.yaml': (file) => {
+    assert.deepEqual(route(file, web).http, {
+      timeoutMs: 5000,
+      retries: { attempts: 2, on: ['connect', 'reset', 503], perTryMs: 2000, budget: 0.5 },
+    });
+  },
+  '12-stay-with-one-instance.yaml': (file) => {
+    assert.deepEqual(route(file, web).loadBalancing?.hash, { by: 'header', name: 'x-user' });
+    assert.deepEqual(shares(route(file, web)), { east: 33, south: 33, west: 33 });
+  },
+  '13-reads-for-all.yaml': (file) => {
+    const of = route(file, cart);
+    const ask = (from: ClusterName, method: string, target: string): string =>
+      judgeRequest({ route: of, port: 80, caller: caller(from), method, target }).decision;
+    assert.deepEqual(
+      [ask(east, 'GET', '/api/items'), ask(east, 'POST', '/api/items'), ask(south, 'POST', '/api/items')],
+      ['allowed', 'denied', 'allowed'],
+    );
+    assert.deepEqual([ask(south, 'GET', '/admin'), ask(east, 'GET', '/')], ['denied', 'denied']);
+    assert.equal(judge(route(file, web), caller(east)).decision, 'allowed', 'web is another service');
+  },
 };
 
 suite('cookbook', () => {
-  test('has ten recipes, each with a promise that is tested', () => {
+  test('has thirteen recipes, each with a promise that is tested', () => {
     assert.deepEqual(files, Object.keys(promises));
-    assert.equal(files.length, 10);
+    assert.equal(files.length, 13);
   });
 
   for (const file of files) {

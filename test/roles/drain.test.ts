@@ -54,23 +54,26 @@ function connectAgain(port: number): { readonly failures: ReadonlySet<string>; s
   };
 }
 
-suite('drain of a gateway, by the command line', { timeout }, () => {
+suite('drain of a gateway, by the command line', () => {
   let database: Backend;
   let running: RunningFederation;
   let first: Gateway;
   let second: AddedGateway;
 
-  before(async () => {
-    database = await startBackend(greet('here'));
-    running = await RunningFederation.start([{ service: 'shop/db', host: '127.0.0.1', port: database.port }]);
-    first = running.demo.cluster(east).gateway.gateway;
-    second = await running.addGateway(east, 'gateway-1', '127.0.0.2');
-    await until(
-      'west has a link to both',
-      () => running.demo.cluster(west).gateway.gateway.report().links,
-      (links) => links.filter(({ cluster, up }) => cluster === east && up).length === 2,
-    );
-  });
+  before(
+    async () => {
+      database = await startBackend(greet('here'));
+      running = await RunningFederation.start([{ service: 'shop/db', host: '127.0.0.1', port: database.port }]);
+      first = running.demo.cluster(east).gateway.gateway;
+      second = await running.addGateway(east, 'gateway-1', '127.0.0.2');
+      await until(
+        'west has a link to both',
+        () => running.demo.cluster(west).gateway.gateway.report().links,
+        (links) => links.filter(({ cluster, up }) => cluster === east && up).length === 2,
+      );
+    },
+    { timeout },
+  );
 
   after(async () => {
     await running?.close();

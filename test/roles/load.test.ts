@@ -1,65 +1,31 @@
 import assert from 'node:assert/strict';
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Agent, request } from 'undici';
 import { type FailoverEvent, policyPaths } from '../../src/model/policy-report.ts';
 import { web, west } from '../../src/roles/demo/federation.ts';
-import type { Workload } from '../../src/roles/demo/workload.ts';
 import { type AddedGateway, policy, RunningFederation, until } from './support/running-federation.ts';
+import { type StandIn, standIn } from './support/stand-in.ts';
 
 /** Load moves traffic, and brings it back: three clusters, two gateways in west, real requests that take their time. */
 
 const timeout = 60_000;
 
-/** Takes the place of west's instance of shop/web, and answers `/held` when it is told to. */
-class SlowWorkload {
-  readonly #held: ServerResponse[] = [];
-  readonly #server: Server;
-
-  private constructor(server: Server) {
-    this.#server = server;
-    server.keepAliveTimeout = 0;
-  }
-
-  static async replace(workload: Workload): Promise<SlowWorkload> {
-    workload.kill();
-    const server = createServer((asked, response) => {
-      response.setHeader('x-served-by', 'west');
-      if (asked.url === '/held') slow.#held.push(response);
-      else response.end('now');
-    });
-    const slow = new SlowWorkload(server);
-    await new Promise<void>((resolve, reject) =>
-      server.once('error', reject).listen({ host: '127.0.0.1', port: workload.port }, resolve),
-    );
-    return slow;
-  }
-
-  get held(): number {
-    return this.#held.length;
-  }
-
-  release(): void {
-    for (const response of this.#held.splice(0)) response.end('late');
-  }
-
-  async close(): Promise<void> {
-    this.release();
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
-}
-
-suite('spill by load, over time', { timeout }, () => {
+suite('spill by load, over time', () => {
   let running: RunningFederation;
   let second: AddedGateway;
-  let slow: SlowWorkload | undefined;
+  let slow: StandIn | undefined;
+  /** Requests that west's instance has not answered yet. */
+  const waiting: ServerResponse[] = [];
 
-  before(async () => {
-    running = await RunningFederation.start();
-    second = await running.addGateway(west, 'gateway-1', '127.0.0.2');
-  });
+  before(
+    async () => {
+      running = await RunningFederation.start();
+      second = await running.addGateway(west, 'gateway-1', '127.0.0.2');
+    },
+    { timeout },
+  );
 
   after(async () => {
     await slow?.close();
@@ -80,7 +46,10 @@ suite('spill by load, over time', { timeout }, () => {
   }, async () => {
     const [workload] = running.demo.cluster(west).workloads;
     assert.ok(workload);
-    slow = await SlowWorkload.replace(workload);
+    slow = await standIn(workload, (asked, response) => {
+      if (asked.url === '/held') waiting.push(response);
+      else response.end('now');
+    });
     await running.apply(
       west,
       policy('TrafficPolicy', 'web', {
@@ -99,10 +68,9 @@ suite('spill by load, over time', { timeout }, () => {
     try {
       // Neither gateway alone carries more than a tenth of the hundred that west is rated for.
       const answers = [second.host, '127.0.0.1'].flatMap((host) => Array.from({ length: 9 }, () => hold(host)));
-      const loaded = slow;
       await until(
         'all held in west',
-        () => loaded.held,
+        () => waiting.length,
         (held) => held === 18,
       );
       // 18 of 100, from 10 on: (100 - 18) / (100 - 10) of the traffic stays.
@@ -115,7 +83,7 @@ suite('spill by load, over time', { timeout }, () => {
       );
       assert.ok(!servedBy.has('nobody'), [...servedBy].join(' '));
 
-      loaded.release();
+      for (const response of waiting.splice(0)) response.end('late');
       assert.deepEqual(new Set(await Promise.all(answers)), new Set([200]));
       const back: number[] = [];
       await until(

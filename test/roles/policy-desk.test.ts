@@ -20,9 +20,15 @@ import { east, policy, web, west } from '../policy/support/federation.ts';
 const log = createLog('test', 'silent');
 const clock = systemClock;
 let dir = '';
+let events: string[] = [];
+
+function onEvent(publisher: ClusterName, kind: string, detail: string): void {
+  events.push(`${publisher} ${kind} ${detail}`);
+}
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'isthmus-desk-'));
+  events = [];
 });
 
 afterEach(() => rm(dir, { recursive: true, force: true }));
@@ -63,7 +69,7 @@ function partition(...records: readonly ClusterRecord[]): PartitionView {
 }
 
 async function leading(files: readonly PolicyFile[] = []): Promise<PolicyDesk> {
-  const desk = new PolicyDesk({ self: west, store: filePolicyStore(dir, log), clock, log });
+  const desk = new PolicyDesk({ self: west, store: filePolicyStore(dir, log), clock, log, onEvent });
   await desk.setFiles(files);
   await desk.lead(undefined);
   return desk;
@@ -133,6 +139,43 @@ suite('PolicyDesk', () => {
     const bad = { ...good, issuedAt: 3, spec: { failover: { hold: 'soon' } } };
     assert.equal(held(desk, new Map([[east, partition(bad)]])), 5000);
     assert.equal(desk.reviews[0]?.outcome, 'Rejected');
+  });
+});
+
+suite('PolicyDesk, what does not count', () => {
+  test('a policy of a cluster that may not publish is ignored, listed as such, and evented once for each version', async () => {
+    const desk = await leading();
+    const said = recordOf(hold(5), 2, 2);
+    const rules = roster({ west: true });
+    for (const partitions of [1, 2].map(() => new Map([[east, partition(said)]]))) {
+      assert.equal(held(desk, partitions, rules), undefined);
+    }
+    assert.deepEqual(
+      desk.reviews.map(({ outcome, message }) => [outcome, message]),
+      [['Ignored', 'east may not publish policies for the federation (mayPublishPolicy)']],
+    );
+    const event = `east policy-ignored TrafficPolicy/shop/web: ${desk.reviews[0]?.message}`;
+    assert.deepEqual(events, [event]);
+    held(desk, new Map([[east, partition({ ...said, issuedAt: 3 })]]), rules);
+    assert.deepEqual(events, [event, event]);
+  });
+
+  test('a policy that cannot be understood, and a drain that may not be ordered, are evented', async () => {
+    const desk = await leading();
+    const bad = { ...recordOf(hold(5), 2, 2), spec: { failover: { hold: 'soon' } } };
+    held(desk, new Map([[east, partition(bad)]]));
+    const word: ClusterRecord = {
+      kind: 'drain',
+      target: { cluster: west },
+      state: 'drained',
+      overMs: 0,
+      issuedAt: 1,
+      by: 'somebody',
+    };
+    held(desk, new Map([[east, partition(word)]]), roster({ west: true }));
+    assert.equal(desk.current.drains.clusters.size, 0);
+    assert.match(events.join('\n'), /^east policy-rejected TrafficPolicy\/shop\/web: spec\.failover\.hold: [^]*'soon'/);
+    assert.match(events.at(-1) ?? '', /^east drain-refused west: east may not operate on other clusters/);
   });
 });
 

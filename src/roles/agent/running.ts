@@ -158,7 +158,13 @@ export async function startRunning(context: RunningContext): Promise<RunningAgen
     started.add('ages', () => ages.close());
     const { failover, ...traffic } = config.policy;
     const store = config.leaderLock === undefined ? filePolicyStore(stateDir, log) : sharedPolicyStore;
-    const desk = new PolicyDesk({ self: ca.cluster, store, clock, log });
+    const desk = new PolicyDesk({
+      self: ca.cluster,
+      store,
+      clock,
+      log,
+      onEvent: (cluster, kind, detail) => events.add({ cluster, kind, detail }, clock.now()),
+    });
     const onFiles = desk.setFiles.bind(desk);
     const policyFiles = new PolicyFiles({ paths: config.policies, onFiles, clock, log });
     started.add('policy files', () => policyFiles.close());

@@ -1,3 +1,4 @@
+import type { PolicyEventKind } from '../../../federation/event-list.ts';
 import type { PartitionView } from '../../../federation/partition-view.ts';
 import { IsthmusError, messageOf } from '../../../model/error.ts';
 import type { ClusterName } from '../../../model/names.ts';
@@ -11,7 +12,7 @@ import {
   recordKeyOf,
 } from '../../../model/record.ts';
 import type { Roster } from '../../../model/trust.ts';
-import { type Drains, noDrains, type PublishedDrain, resolveDrains } from '../../../policy/drain.ts';
+import { type Drains, gatewayKey, noDrains, type PublishedDrain, resolveDrains } from '../../../policy/drain.ts';
 import { type PublishedPolicy, type Policy, policyId } from '../../../policy/policy.ts';
 import { PolicySet } from '../../../policy/policy-set.ts';
 import { inForceOf, type PolicyReview, type PolicySource, reviewPolicies } from '../../../policy/review.ts';
@@ -33,6 +34,8 @@ export interface PolicyDeskOptions {
   readonly store: PolicyStore;
   readonly clock: Clock;
   readonly log: Log;
+  /** Something that a cluster publishes does not count; once for each version of it. */
+  readonly onEvent: (publisher: ClusterName, kind: PolicyEventKind, detail: string) => void;
 }
 
 /** What counts in this cluster; the same objects while nothing of it changed. */
@@ -80,7 +83,7 @@ export class PolicyDesk {
 
   /** All that policies and drains come to, by these partitions and this roster. */
   review(partitions: ReadonlyMap<ClusterName, PartitionView>, roster: Roster): InForce {
-    const { self, clock, log } = this.#options;
+    const { self, clock } = this.#options;
     this.#roster = roster;
     const picked = this.#sources.pick(partitions);
     const looked = [picked, roster, this.#own];
@@ -99,17 +102,7 @@ export class PolicyDesk {
       mayPublish: (cluster) => roster.clusters.get(cluster)?.mayPublishPolicy === true,
       before: this.#inForce,
     });
-    for (const each of this.#reviews) {
-      if (
-        each.outcome === 'InForce' ||
-        before.some((old) => old.record === each.record && old.message === each.message)
-      ) {
-        continue;
-      }
-      const { type, namespace, name } = each.record;
-      const about = { publisher: each.publisher, policy: `${type}/${namespace ?? '-'}/${name}`, outcome: each.outcome };
-      if (each.outcome !== 'Elsewhere') log.warn(about, each.message);
-    }
+    this.#tellBad(before);
     this.#setInForce(inForceOf(this.#reviews));
     this.#setDrains(
       active.flatMap(([publisher, said]) => said.drains.map((record): PublishedDrain => ({ publisher, record }))),
@@ -262,6 +255,18 @@ export class PolicyDesk {
     return `${self} may not operate on other clusters`;
   }
 
+  /** Of each version once: what does not count, and is meant to. */
+  #tellBad(before: readonly PolicyReview[]): void {
+    const { log, onEvent } = this.#options;
+    const told = new Map(before.map(({ record, message }) => [record, message]));
+    for (const { outcome, record, message, publisher } of this.#reviews) {
+      if (outcome === 'InForce' || outcome === 'Elsewhere' || told.get(record) === message) continue;
+      const policy = `${record.type}/${record.namespace ?? '-'}/${record.name}`;
+      log.warn({ publisher, policy, outcome }, message);
+      onEvent(publisher, outcome === 'Ignored' ? 'policy-ignored' : 'policy-rejected', `${policy}: ${message}`);
+    }
+  }
+
   #setInForce(inForce: ReadonlyMap<string, PublishedPolicy>): void {
     const before = this.#inForce;
     const same = before.size === inForce.size && [...inForce].every(([id, policy]) => before.get(id) === policy);
@@ -283,7 +288,9 @@ export class PolicyDesk {
     const drains = resolve(published, old);
     for (const { publisher, record, why } of drains.refused) {
       if (old.refused.some((each) => each.record === record)) continue;
+      const { cluster, gateway } = record.target;
       this.#options.log.warn({ publisher, target: record.target }, `drain refused: ${why}`);
+      this.#options.onEvent(publisher, 'drain-refused', `${gateway ? gatewayKey(cluster, gateway) : cluster}: ${why}`);
     }
     if (!sameDrains(old, drains)) this.#current = { ...this.#current, drains };
   }
