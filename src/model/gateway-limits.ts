@@ -133,14 +133,15 @@ export const limitSpecs: Readonly<Record<LimitName, LimitSpec>> = {
     min: 1,
     max: million,
     about:
-      'Streams a second that the peer of one session gives up before they are answered (CVE-2023-44487). Far above what clients who leave, and attempts that were overtaken, amount to.',
-    reached: 'The session is ended with ENHANCE_YOUR_CALM; counted as `rapid-reset`.',
+      'Streams a second that one peer gives up before they are answered (CVE-2023-44487), in all its sessions. Far above what clients who leave, and attempts that were overtaken, amount to.',
+    reached:
+      'The session is ended with ENHANCE_YOUR_CALM, and the peer gets no other until half of `resetBurst` is there again; counted as `rapid-reset`.',
   },
   resetBurst: {
-    default: 10_000,
+    default: 5000,
     min: 1,
     max: million,
-    about: 'So many of them at once are still well.',
+    about: 'So many of them at once are still well: all that another gateway may have pending, twice over.',
     reached: 'As `resetsPerSecond`.',
   },
   controlFramesPerSecond: {

@@ -70,7 +70,7 @@ describe('a hostile peer', () => {
     ca.close();
   });
 
-  const dial = (): Promise<RawPeer> => dialRaw(east.gateway.hbonePort, attacker, ca.anchor);
+  const dial = (identity: Svid = attacker): Promise<RawPeer> => dialRaw(east.gateway.hbonePort, identity, ca.anchor);
 
   async function connected(): Promise<ClientHttp2Stream> {
     const stream = good.request({ ':method': 'CONNECT', ':authority': web }, { endStream: false });
@@ -116,6 +116,8 @@ describe('a hostile peer', () => {
     readonly code: number | undefined;
     readonly reason: string;
     readonly flood?: boolean;
+    /** Whoever does it gets no session for a while. */
+    readonly shunned?: boolean;
   }
   const attacks: readonly Attack[] = [
     {
@@ -124,6 +126,7 @@ describe('a hostile peer', () => {
       code: errorCode.enhanceYourCalm,
       reason: 'rapid-reset',
       flood: true,
+      shunned: true,
     },
     {
       what: 'a flood of pings',
@@ -229,10 +232,11 @@ describe('a hostile peer', () => {
       reason: 'session-protocol',
     },
   ];
-  for (const { what, bytes, code, reason, flood = false } of attacks) {
+  for (const { what, bytes, code, reason, flood = false, shunned = false } of attacks) {
     it(`is cut off for ${what}, and nobody else is`, { timeout: 60_000 }, async () => {
+      const identity = shunned ? ca.issue(gatewayId('west', 'shunned')) : attacker;
       const count = await counted(reason, async () => {
-        const peer = await dial();
+        const peer = await dial(identity);
         peer.send(hello, bytes());
         const frames = await peer.closed;
         // The answer to a flood may be lost with what of the flood was never read.
@@ -241,6 +245,9 @@ describe('a hostile peer', () => {
       });
       assert.equal(count, 1, `counted under ${reason}`);
       await othersUnaffected();
+      if (!shunned) return;
+      const again = await counted(reason, async () => (await dial(identity)).closed);
+      assert.equal(again, 1, 'another session is refused');
     });
   }
 

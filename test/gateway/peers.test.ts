@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { limitsOf } from '../../src/gateway/limits.ts';
 import { Handshakes } from '../../src/gateway/tunnel/handshakes.ts';
-import { SessionGuard } from '../../src/gateway/tunnel/session-guard.ts';
+import { PeerGuard, SessionGuard } from '../../src/gateway/tunnel/session-guard.ts';
 import { tooMuch } from '../../src/gateway/tunnel/too-much.ts';
 import { parseSpiffeId } from '../../src/model/identity.ts';
 import { dialTls, secureContextOf } from '../../src/runtime/io/tls.ts';
@@ -72,25 +72,49 @@ describe('Handshakes', () => {
   });
 });
 
-describe('SessionGuard', () => {
+describe('SessionGuard and PeerGuard', () => {
   const bounds = limitsOf();
 
-  it('lets a sound peer do what it does for ever', () => {
-    const guard = new SessionGuard(bounds, 0);
+  it('let a sound peer do what it does for ever', () => {
+    const [session, peer] = [new SessionGuard(bounds, 0), new PeerGuard(bounds, 10)];
     for (let now = 0; now < 600_000; now += 10) {
-      assert.equal(guard.abandoned(now), undefined);
-      if (now % 50 === 0) assert.equal(guard.control(now), undefined);
+      assert.equal(peer.abandoned('sound', now), undefined);
+      if (now % 50 === 0) assert.equal(session.control(now), undefined);
     }
+    assert.equal(peer.shuns('sound', 600_000), false);
   });
 
-  it('says what a peer has become too much of, at the edge of each bound', () => {
-    const guard = new SessionGuard({ ...bounds, resetBurst: 20, resetsPerSecond: 10, controlFrameBurst: 5 }, 0);
-    for (let index = 0; index < 20; index += 1) assert.equal(guard.abandoned(0), undefined);
-    assert.equal(guard.abandoned(0), 'rapid-reset');
-    for (let index = 0; index < 10; index += 1) assert.equal(guard.abandoned(1000), undefined);
-    assert.equal(guard.abandoned(1000), 'rapid-reset');
-    for (let index = 0; index < 5; index += 1) assert.equal(guard.control(0), undefined);
-    assert.equal(guard.control(0), 'control-flood');
+  it('say what a peer has become too much of, at the edge of each bound', () => {
+    const session = new SessionGuard({ ...bounds, controlFrameBurst: 5 }, 0);
+    const peer = new PeerGuard({ ...bounds, resetBurst: 20, resetsPerSecond: 10 }, 10);
+    for (let index = 0; index < 20; index += 1) assert.equal(peer.abandoned('one', 0), undefined);
+    assert.equal(peer.abandoned('one', 0), 'rapid-reset');
+    assert.equal(peer.abandoned('another', 0), undefined);
+    for (let index = 0; index < 10; index += 1) assert.equal(peer.abandoned('one', 1000), undefined);
+    assert.equal(peer.abandoned('one', 1000), 'rapid-reset');
+    const own = new SessionGuard({ ...bounds, resetBurst: 2 }, 0);
+    assert.deepEqual([own.abandoned(0), own.abandoned(0), own.abandoned(0)], [undefined, undefined, 'rapid-reset']);
+    for (let index = 0; index < 5; index += 1) assert.equal(session.control(0), undefined);
+    assert.equal(session.control(0), 'control-flood');
+  });
+
+  it('shun a peer that was cut off until it was quiet for half its allowance, and no other', () => {
+    const peer = new PeerGuard({ ...bounds, resetBurst: 20, resetsPerSecond: 10 }, 10);
+    while (peer.abandoned('bad', 0) === undefined);
+    while (peer.abandoned('poor', 0) === undefined);
+    assert.deepEqual([peer.shuns('bad', 999), peer.shuns('good', 999)], [true, false]);
+    assert.deepEqual([peer.shuns('bad', 1100), peer.shuns('bad', 1100)], [false, false]);
+    assert.equal(peer.abandoned('poor', 1000), undefined);
+    assert.equal(peer.shuns('poor', 1100), true);
+  });
+
+  it('forget whom they shun beyond their bound', () => {
+    const peer = new PeerGuard({ ...bounds, resetBurst: 1, resetsPerSecond: 1 }, 3);
+    for (const name of ['a', 'b', 'c', 'd']) while (peer.abandoned(name, 0) === undefined);
+    assert.deepEqual(
+      ['a', 'd'].map((name) => peer.shuns(name, 0)),
+      [false, true],
+    );
   });
 });
 

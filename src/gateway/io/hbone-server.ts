@@ -12,6 +12,7 @@ import type { CountedReason, Refusals } from '../metrics/refusals.ts';
 import { Handshakes } from '../tunnel/handshakes.ts';
 import type { Credentials, GatewayPeer } from './credentials.ts';
 import { handshakeFault } from '../tunnel/session-fault.ts';
+import { PeerGuard } from '../tunnel/session-guard.ts';
 import { serveSession } from './inbound-session.ts';
 import type { BoundAddress } from './local-addresses.ts';
 import { RefusalLog } from './refusal-log.ts';
@@ -43,12 +44,14 @@ export class HboneServer {
   readonly #refusals: RefusalLog;
   readonly #sessions = new Map<ServerHttp2Session, GatewayPeer>();
   readonly #handshakes: Handshakes<Socket>;
+  readonly #guard: PeerGuard;
   #server: TcpServer | undefined;
 
   private constructor(options: HboneServerOptions) {
     this.#options = options;
     this.#refusals = new RefusalLog(options.log, options.clock, options.refusals);
     this.#handshakes = new Handshakes(options.limits);
+    this.#guard = new PeerGuard(options.limits, options.limits.inboundSessions);
   }
 
   /** @throws IsthmusError `conflict`, `denied`, `unavailable` when the port cannot be had */
@@ -146,6 +149,8 @@ export class HboneServer {
         this.#refusals.note(peer.id, 'limit-inboundSessions');
       } else if (this.#sessionsOf(peer) >= limits.sessionsPerPeer) {
         this.#refusals.note(peer.id, 'limit-sessionsPerPeer');
+      } else if (this.#guard.shuns(peer.id, this.#options.clock.monotonic())) {
+        this.#refusals.note(peer.id, 'rapid-reset', 'It was cut off a moment ago');
       } else return this.#serve(socket, { peer, remoteAddress });
       socket.on('error', () => undefined).destroy();
     } catch (thrown) {
@@ -179,6 +184,7 @@ export class HboneServer {
       limits,
       clock,
       onFault: note,
+      onAbandoned: () => this.#guard.abandoned(peer.id, clock.monotonic()),
       onStream: (stream, headers) => onConnect(stream, headers, from),
     });
     this.#sessions.set(session, peer);

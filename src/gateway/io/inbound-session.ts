@@ -15,8 +15,12 @@ export interface InboundSessionOptions {
   readonly clock: Clock;
   /** The session was ended for what its peer did or did not do. */
   readonly onFault: (reason: CountedReason, detail: string) => void;
+  /** The peer has given up a stream that was not answered. @returns what it has become too much of */
+  readonly onAbandoned: () => Abuse | undefined;
   readonly onStream: (stream: ServerHttp2Stream, headers: HeaderFields) => void;
 }
+
+const ignore = (): void => undefined;
 
 /** Serves HTTP/2 on a connection whose peer is known, and ends it when that peer breaks the rules or falls silent. */
 export function serveSession(socket: TLSSocket, options: InboundSessionOptions): ServerHttp2Session {
@@ -60,16 +64,22 @@ export function serveSession(socket: TLSSocket, options: InboundSessionOptions):
     streams += 1;
     stream.once('close', () => {
       streams -= 1;
-      if (abandoned(stream)) punish(guard.abandoned(clock.monotonic()));
+      if (abandoned(stream)) punish(options.onAbandoned());
     });
+    stream.on('error', ignore);
+    // What is given up in the packet that opened it costs nothing more.
+    setImmediate(begin, stream, headers);
+  });
+  const begin = (stream: ServerHttp2Stream, headers: HeaderFields): void => {
+    if (stream.destroyed) return;
     try {
       options.onStream(stream, headers);
     } catch (thrown) {
       // A fault of ours that this request has found: it must not cost the other streams, let alone the process.
       onFault('internal', messageOf(thrown));
-      stream.on('error', () => undefined).destroy(IsthmusError.from(thrown));
+      stream.destroy(IsthmusError.from(thrown));
     }
-  });
+  };
   return session;
 }
 

@@ -20,7 +20,7 @@ export const refusalReasons = {
   'handshake-internal': 'A handshake that this gateway could not finish: closed; look into its log.',
   'session-protocol': 'A peer that broke the rules of HTTP/2: GOAWAY with the code of the rule.',
   'session-silent': 'A peer that answered no ping and said nothing else: its session is ended.',
-  'rapid-reset': 'A peer that gave up too many streams: GOAWAY, ENHANCE_YOUR_CALM.',
+  'rapid-reset': 'A peer that gave up too many streams: GOAWAY, ENHANCE_YOUR_CALM; or that came back at once: closed.',
   'control-flood': 'A peer that sent too many PING or SETTINGS frames: GOAWAY, ENHANCE_YOUR_CALM.',
   'gateway-unauthenticated': 'A gateway that was dialled and has no certificate that is accepted: closed.',
   'gateway-denied': 'A gateway that was dialled and is of another cluster than intended, or none: closed.',
