@@ -35,7 +35,11 @@ export async function startBackend(serve: (socket: Socket) => void, port = 0, ho
   const kill = (): Promise<void> =>
     new Promise((resolve) => {
       server.close(() => resolve());
-      for (const socket of connections) socket.resetAndDestroy();
+      for (const socket of connections) {
+        // Reset after `end()` it would never close, and this process never end.
+        if (socket.writableEnded) socket.destroy();
+        else socket.resetAndDestroy();
+      }
     });
   return {
     port: bound,

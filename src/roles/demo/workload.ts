@@ -49,6 +49,10 @@ export class Workload {
   kill(): void {
     this.#server?.close();
     this.#server = undefined;
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) {
+      // Reset after its end it would never close (Node 20 to 24).
+      if (socket.writableEnded) socket.destroy();
+      else socket.resetAndDestroy();
+    }
   }
 }

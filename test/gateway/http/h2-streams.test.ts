@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { connect as connectHttp2, createServer, type Http2Server, type IncomingHttpHeaders } from 'node:http2';
+import { createServer, type Http2Server } from 'node:http2';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorCode, flag, frame, frameType, uint32 } from '../support/frames.ts';
 import { until } from '../support/mesh.ts';
+import { ask } from './support/h2-ask.ts';
 import { type H2Front, type H2FrontOptions, startH2Front } from './support/h2-front.ts';
 import {
   codeOf,
@@ -38,37 +39,6 @@ async function client(t: TestContext, port: number): Promise<RawH2> {
   const started = await rawClient(port);
   t.after(() => void started.socket.destroy());
   return started;
-}
-
-/** What one request came to, seen by a client of Node's own. */
-interface Answer {
-  readonly status: number | undefined;
-  readonly headers: IncomingHttpHeaders;
-  readonly body: string;
-  readonly code: number;
-}
-
-function ask(port: number, headers: Record<string, string>, body?: string): Promise<Answer> {
-  return new Promise((resolve) => {
-    const session = connectHttp2(`http://127.0.0.1:${port}`);
-    session.on('error', () => undefined);
-    const stream = session.request(headers, { endStream: body === undefined });
-    let answer: IncomingHttpHeaders = {};
-    let text = '';
-    stream.on('response', (got) => (answer = got));
-    stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-    stream.on('error', () => undefined);
-    stream.on('close', () => {
-      session.destroy();
-      resolve({
-        status: answer[':status'] === undefined ? undefined : Number(answer[':status']),
-        headers: answer,
-        body: text,
-        code: stream.rstCode ?? 0,
-      });
-    });
-    if (body !== undefined) stream.end(body);
-  });
 }
 
 async function listen(server: Http2Server): Promise<number> {
@@ -195,7 +165,7 @@ describe('a request that was not processed is sent elsewhere, whatever its metho
     it(name, async (t) => {
       const { gateway, served, refused } = await twice(t, refuse);
       for (let index = 0; index < 40; index += 1) {
-        const answer = await ask(gateway.port, { ':method': 'POST', ':path': '/' }, `body ${index}`);
+        const answer = await ask(gateway.port, { ':method': 'POST', ':path': '/' }, { body: `body ${index}` });
         assert.equal(answer.status, 200);
         assert.equal(answer.body, `body ${index}`, 'the body was sent once more, whole');
       }
@@ -219,7 +189,7 @@ describe('a request that may have been processed', () => {
     const seen: string[] = [];
     const server = await cutter(t, seen);
     const gateway = await front(t, { endpoints: [server.port], appProtocol: 'h2c', http });
-    const answer = await ask(gateway.port, { ':method': 'POST', ':path': '/' }, 'once');
+    const answer = await ask(gateway.port, { ':method': 'POST', ':path': '/' }, { body: 'once' });
     assert.equal(answer.status, 502);
     assert.match(answer.body, /closed the connection/);
     assert.equal(seen.length, 1);

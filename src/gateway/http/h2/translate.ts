@@ -15,13 +15,18 @@ const hopFields: ReadonlySet<string> = new Set([
   'te',
 ]);
 
+/**
+ * Of a request only. An expectation is met by whoever speaks to the client; trailers do not go on, so that none are
+ * promised; cookies are put together.
+ */
+const unsaid: ReadonlySet<string> = new Set(['expect', 'trailer', 'cookie']);
+
 /** Fields of the request in HTTP/1.1, `host` first; its body's framing is left to whoever writes it. */
 export function toH1Fields({ authority }: H2RequestHead, fields: RawFields): string[] {
   const all = ['host', authority];
   for (let index = 0; index + 1 < fields.length; index += 2) {
     const name = fields[index] ?? '';
-    // An expectation is met by whoever speaks to the client.
-    if (!hopFields.has(name) && name !== 'expect' && name !== 'cookie') all.push(name, fields[index + 1] ?? '');
+    if (!hopFields.has(name) && !unsaid.has(name)) all.push(name, fields[index + 1] ?? '');
   }
   // RFC 9113 §8.2.3: what HTTP/2 may split is one field in HTTP/1.1.
   const cookies = fieldsOf(fields, 'cookie');

@@ -81,6 +81,8 @@ export interface SeatWant extends Want {
 
 /** Finds ways to upstreams, open ones first. */
 export interface Seats {
+  /** What the upstreams behind it speak. */
+  readonly speaks: 'HTTP/1.1' | 'HTTP/2';
   /**
    * Calls back once, at once when a way is open; it must be used before the call back returns.
    * @returns ends the waiting without a result

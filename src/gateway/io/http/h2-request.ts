@@ -64,6 +64,8 @@ const cutReplies: Readonly<Record<CutReason, Reply>> = {
   overload: overloaded('receiveBudgetBytes'),
   denied: forbidden,
 };
+/** Of 1xx before a response. */
+const maxInfos = 64;
 /** Then an upstream that is about to leave counts as one that fails. */
 const maxMoves = 3;
 const cancelledDetails = 'downstream_remote_disconnect';
@@ -91,6 +93,8 @@ export class H2Request {
   /** Of these, such as only met an upstream that was leaving. */
   #moves = 0;
   #granted = false;
+  /** Responses of the upstream that were not the last. */
+  #infos = 0;
   /** The client's stream is read: an upstream takes what comes. */
   #reading = false;
   #requestEnded: boolean;
@@ -303,6 +307,12 @@ export class H2Request {
   }
 
   #info(status: number, fields: RawFields): void {
+    this.#infos += 1;
+    // They are written whether the client reads or not.
+    if (this.#infos > maxInfos) {
+      this.#current?.sent?.abort('failed');
+      return this.#failed('protocol');
+    }
     if (!this.#answered && !this.#stream.destroyed) {
       this.#stream.additionalHeaders({ ...asHeaders(fields), ':status': status });
     }

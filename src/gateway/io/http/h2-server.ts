@@ -30,6 +30,8 @@ const keepAliveMs = 60_000;
 /** A client that was told to go away, and for which nothing runs, is gone after this, whether it has heard it or not. */
 const leaveMs = 5000;
 
+const asterisk: Reply = notImplemented("'OPTIONS *' is not carried from HTTP/2 to HTTP/1.1");
+
 /** Serves HTTP/2 to a client that has begun with its preface (RFC 9113 §3.3, prior knowledge). */
 export function serveH2(client: HttpClient, context: HttpContext): void {
   new H2Connection(client, context).start();
@@ -149,10 +151,13 @@ class H2Connection implements Held {
     }
     const { head } = read;
     const endStream = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
-    const side = { client: this.#client, context: this.#context, port, seats: this.#context.h2.of(port) };
+    const seats = this.#context.h2.of(port);
+    const side = { client: this.#client, context: this.#context, port, seats };
     const request = new H2Request(side, { stream, head, endStream, startedAt }, (ended) => this.#ended(ended, stream));
     this.#requests.add(request);
-    request.start(this.#refusal(port, { head, raw, request }));
+    // undici, which speaks HTTP/1.1 for us, has no way to say it.
+    const unsaid = head.path === '*' && seats.speaks === 'HTTP/1.1' ? asterisk : undefined;
+    request.start(this.#refusal(port, { head, raw, request }) ?? unsaid);
   }
 
   #ended(request: H2Request, stream: ServerHttp2Stream): void {

@@ -55,6 +55,7 @@ class Group {
 
 /** HTTP/2 sessions to the upstreams of one service port. Many requests share one. */
 export class H2Sessions implements Seats {
+  readonly speaks = 'HTTP/2';
   readonly #entry: ServiceEntry;
   readonly #options: H2SessionsOptions;
   readonly #groups = new Map<Place, Map<string, Group>>();

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
-import { Client, type Dispatcher } from 'undici';
+import { Client, type Dispatcher, errors } from 'undici';
 import { IsthmusError } from '../../../model/error.ts';
 import type { Outcome } from '../../balance/service-book.ts';
 import type { ServiceEntry } from '../../balance/service-entry.ts';
@@ -20,8 +20,12 @@ type Controller = Dispatcher.DispatchController;
 /** Before an upstream's own limit it is not used any more: a request must not meet a connection that just closes. */
 const keepAliveThresholdMs = 500;
 
+/** What undici says, beside its parser, of a response that is none. */
+const notHttp: ReadonlySet<string> = new Set(['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH']);
+
 /** Connections to upstreams that speak HTTP/1.1, for requests that came over HTTP/2: one request at a time in each. */
 export class H1Channels implements Seats {
+  readonly speaks = 'HTTP/1.1';
   readonly #entry: ServiceEntry;
   readonly #options: H2SessionsOptions;
   readonly #idle: IdlePool<Place, H1Channel>;
@@ -308,7 +312,7 @@ class H1Try implements UpstreamTry, Dispatcher.DispatchHandler {
     const silent = this.#silent;
     this.#silent = true;
     this.#body?.destroy();
-    const protocol = error.code?.startsWith('HPE_') === true || error.code === 'UND_ERR_HEADERS_OVERFLOW';
+    const protocol = error instanceof errors.HTTPParserError || notHttp.has(error.code ?? '');
     const sent = this.#controller !== undefined;
     this.#end(false);
     if (!silent) this.#events.onFailed(protocol ? 'protocol' : sent ? 'reset' : 'away');
