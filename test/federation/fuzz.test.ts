@@ -16,7 +16,7 @@ import { canonicalJson } from '../../src/wire/canonical-json.ts';
 import { digestOf } from '../../src/wire/digest.ts';
 import { encodeRecord } from '../../src/wire/record.ts';
 import { simSealer, simVerifier } from '../simulation/support/sim-seals.ts';
-import { east, exportOf, quietLog } from './support/federation.ts';
+import { east, exportOf, quietLog, west } from './support/federation.ts';
 import { domainOf } from './support/seals.ts';
 
 const sealer = simSealer(east);
@@ -152,6 +152,21 @@ function filesWith(content: Uint8Array): StateFiles {
     remove: async () => undefined,
   };
 }
+
+test('files of the state directory: a partition under the name of another cluster is not taken', async () => {
+  const applied = applySnapshot(undefined, east, {
+    head: { cluster: 'east', epoch: 1, revision: 1, count: 1, digest: digestOf(good), schema: 1, writtenAt: 0 },
+    values: good,
+    now: 0,
+  });
+  assert.ok(applied.ok);
+  const files = filesWith(Buffer.from(encodePartition({ state: applied.state, lastId: '1-1', lease: undefined })));
+  const lines: { readonly fields: object; readonly message: string }[] = [];
+  const store = new PartitionStore('/s', files, quietLog(lines));
+  assert.equal((await store.load(east))?.state.revision, 1);
+  assert.equal(await store.load(west), undefined);
+  assert.deepEqual(lines[0]?.fields, { path: '/s/west.json', cluster: west, reason: "it is of cluster 'east'" });
+});
 
 test('files of the state directory: any bytes are read as something sensible or as nothing', async () => {
   const applied = applySnapshot(undefined, east, {

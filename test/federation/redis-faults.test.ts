@@ -10,6 +10,7 @@ import type { Hub } from '../../src/model/ports/hub.ts';
 import type { Watch } from '../../src/model/ports/watch.ts';
 import type { ClusterRecord, RecordKey } from '../../src/model/record.ts';
 import { systemClock } from '../../src/runtime/io/clock.ts';
+import { encodeHead } from '../../src/wire/partition.ts';
 import { encodeRecord } from '../../src/wire/record.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { east, eventually, exportOf, keyed, quietLog, south, west } from './support/federation.ts';
@@ -167,6 +168,51 @@ test('a 10 MB record, a bad head, a huge lease and damaged keys of some clusters
   const owner = await site.publisher(south);
   owner.publish(records(6, 2), { synced: true });
   await eventually(reader.partitions, (p) => readyAt(p, south) === 6);
+});
+
+test('a partition too large to be read is its own trouble: said with hub, cluster, key and rule', {
+  timeout: 60_000,
+}, async () => {
+  await using here = await redisSite();
+  const { admin, site } = here;
+  const events: string[] = [];
+  const reader = await site.reader(west, {
+    onEvent: (cluster, kind, detail) => void events.push(`${kind} ${cluster} ${detail}`),
+  });
+  const publisher = await site.publisher(east);
+  publisher.publish(records(1), { synced: true });
+  const sealer = site.seals.sealer(south);
+  const values = new Map([
+    ['export/shop/s0', encodeRecord(exportOf('shop/s0', { endpoints: { total: 5, ready: 5 } }))],
+  ]);
+  await forge(site.hub, sealer, { partition: south, cluster: south, epoch: 1, revision: 1, values });
+  await eventually(reader.partitions, (p) => readyAt(p) === 1 && readyAt(p, south) === 5);
+  const fill = `for i = 1, ARGV[1] do redis.call('HSET', KEYS[1], 'export/shop/x' .. i, string.rep(' ', ARGV[2])) end`;
+  const cases = [
+    [66, 1 << 20, 'bytes'],
+    [50_001, 1, 'fields'],
+  ] as const;
+  for (const [index, [fields, bytes, what]] of cases.entries()) {
+    const key = 'isthmus:{south}:records';
+    await admin.del(key);
+    await admin.eval(fill, 1, key, fields, bytes);
+    const version = { epoch: 2 + index, revision: 1 };
+    const digest = 'ab'.repeat(32);
+    const head = { cluster: south, ...version, count: 1, digest, schema: 1, writtenAt: 0 };
+    const [expectedHead] = await site.hub.readHeads([south]);
+    const rest = { records: new Map(), snapshot: false, delta: undefined, hint: `south ${version.epoch} 1` };
+    await site.hub.commit(south, { expectedHead, head: sealer.seal('head', encodeHead(head)), ...rest });
+    const told = new RegExp(`too-large south .*on hub redis:.*isthmus:\\{south\\}:records has more than \\d+ ${what}`);
+    for (let turn = 0; turn < 2000 && !events.some((event) => told.test(event)); turn += 1) await delay(10);
+    assert.ok(
+      events.some((event) => told.test(event)),
+      events.join('\n'),
+    );
+  }
+  publisher.publish(records(2), { synced: true });
+  await eventually(reader.partitions, (p) => readyAt(p) === 2);
+  assert.equal(readyAt(reader.partitions.current, south), 5, 'what was good stays');
+  assert.equal(reader.hubStatus.current.connected, true);
 });
 
 test('two agents that both think they lead, on a real Redis: one stays, no reader loses anything', async () => {

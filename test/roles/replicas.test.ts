@@ -24,6 +24,8 @@ let backend: Server;
 let backendPort = 0;
 let authorityPort = 0;
 const grpcPorts: number[] = [];
+/** Of this test alone: others run beside it, with import ports of their own. */
+let importFrom = 0;
 
 function statusOf(name: string): Promise<AgentStatus> {
   return programs.asked<AgentStatus>(name, adminPaths.status);
@@ -42,6 +44,7 @@ join: { tokenFile: ${replica}.token }
 hub: { url: '${redis.url}' }
 listen: { grpc: '127.0.0.1:${grpcPorts[index]}', http: '127.0.0.1:0' }
 advertise: ['127.0.0.1:${grpcPorts[0]}', '127.0.0.1:${grpcPorts[1]}']
+importPorts: { from: ${importFrom}, to: ${importFrom + 50} }
 timings: { lease: 500ms, suspect: 2s, dead: 6s, poll: 200ms }
 healthCheck: { interval: 100ms }
 services: ${services}
@@ -67,6 +70,7 @@ before(async () => {
   backendPort = (backend.address() as { port: number }).port;
   authorityPort = await freePort();
   grpcPorts.push(await freePort(), await freePort());
+  importFrom = await freePort();
   await writeFile(
     join(dir, 'authority.yaml'),
     `stateDir: authority\nfederationDomain: mesh.example\nlisten: '127.0.0.1:${authorityPort}'\nadvertise: ['127.0.0.1:${authorityPort}']\nhub: { url: '${redis.url}' }\n`,
