@@ -45,22 +45,16 @@ function withReady(ready: number): ReturnType<typeof keyed> {
   return keyed(exportOf('shop/web', { endpoints: { total: 10_000, ready } }), exportOf('shop/db'));
 }
 
-test('a change of one cluster is in the readers of the others within 50 ms (median)', async () => {
+test('changes of one cluster are in the readers of the others by their hints alone', { timeout: 60_000 }, async () => {
   await using here = await redisSite();
-  const readers = await Promise.all([here.site.reader(west), here.site.reader(south)]);
+  const readers = await Promise.all([west, south].map((name) => here.site.reader(name, { pollMs: 3_600_000 })));
   const publisher = await here.site.publisher(east);
   publisher.publish(withReady(0), { synced: true });
   for (const reader of readers) await eventually(reader.partitions, (p) => readyAt(p) === 0);
-  const times: number[] = [];
   for (let change = 1; change <= 200; change += 1) {
-    const from = performance.now();
     publisher.publish(withReady(change), { synced: true });
     await Promise.all(readers.map((reader) => eventually(reader.partitions, (p) => readyAt(p) === change)));
-    times.push(performance.now() - from);
   }
-  times.sort((a, b) => a - b);
-  // The tail belongs to whoever else uses the machine; the benchmark measures it.
-  assert.ok((times[100] as number) < 50, `p50 ${times[100]} ms, p99 ${times[197]} ms, max ${times[199]} ms`);
   assert.equal(readers.flatMap((reader) => reader.refusals()).length, 0);
 });
 
