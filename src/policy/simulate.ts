@@ -113,8 +113,10 @@ interface Assumed {
   readonly wallNow: number;
 }
 
-/** Load follows shares and shares follow load: so many rounds bring them together. */
-const rounds = 64;
+/** Load follows shares and shares follow load: they are together after at most so many rounds. */
+const maxRounds = 512;
+/** Of all that is asked: less than this is no difference. */
+const settledPart = 1e-4;
 
 function settle(route: ServiceRoute | undefined, known: Reported, { lose, load, wallNow }: Assumed): Settled {
   const nothing = new Map<ClusterName, never>();
@@ -125,18 +127,45 @@ function settle(route: ServiceRoute | undefined, known: Reported, { lose, load, 
   );
   let result = settledStep(route, { known, lose, carries, wallNow });
   const follows = route.failover.spillAt !== undefined && demand > 0;
-  for (let round = 0; round < (follows ? rounds : 1); round += 1) {
-    // Half of the way each time, so that it closes in instead of swinging.
-    const next = new Map<ClusterName, number>();
-    for (const { cluster } of route.targets) {
-      const asked = demand * (result.shares.get(cluster) ?? 0);
-      next.set(cluster, follows ? ((carries.get(cluster) ?? 0) + asked) / 2 : asked);
-    }
+  for (let round = 1; round <= (follows ? maxRounds : 1); round += 1) {
+    // Shorter and shorter steps close in on it, however steeply shares answer to load; equal ones would swing for ever.
+    const { next, furthest } = approach(
+      { route, carries, part: 1 / round },
+      (cluster) => demand * shareIn(result, cluster),
+    );
+    if (round > 1 && furthest <= demand * settledPart) break;
     carries = next;
     result = settledStep(route, { known, lose, carries, wallNow });
   }
   const { shares, reasons } = result;
-  return { route, standing: standingOf(route, (cluster) => shares.get(cluster) ?? 0), shares, reasons, carries };
+  return { route, standing: standingOf(route, (cluster) => shareIn(result, cluster)), shares, reasons, carries };
+}
+
+interface Approach {
+  readonly route: ServiceRoute;
+  readonly carries: ReadonlyMap<ClusterName, number>;
+  /** 0 to 1: of the way. */
+  readonly part: number;
+}
+
+function shareIn({ shares }: Pick<Settled, 'shares'>, cluster: ClusterName): number {
+  return shares.get(cluster) ?? 0;
+}
+
+/** What targets carry after a part of the way to what is asked of them, and how long the longest way is. */
+function approach(
+  { route, carries, part }: Approach,
+  asked: (cluster: ClusterName) => number,
+): { readonly next: ReadonlyMap<ClusterName, number>; readonly furthest: number } {
+  const next = new Map<ClusterName, number>();
+  let furthest = 0;
+  for (const { cluster } of route.targets) {
+    const carried = carries.get(cluster) ?? 0;
+    const way = asked(cluster) - carried;
+    furthest = Math.max(furthest, Math.abs(way));
+    next.set(cluster, carried + way * part);
+  }
+  return { next, furthest };
 }
 
 interface StepInput {
