@@ -99,6 +99,16 @@ describe('HTTP/1.1 through a gateway', () => {
     assert.doesNotMatch(other.toString(), /isthmus/);
   });
 
+  it('passes OPTIONS * on, whichever form it came in', async () => {
+    for (const target of ['*', 'http://shop']) {
+      const { received } = await exchange(stage.port, `OPTIONS ${target} HTTP/1.1\r\nHost: shop\r\n\r\n`);
+      assert.equal(received.toString(), ok);
+    }
+    assert.equal(without(backend.seen().join('')), 'OPTIONS * HTTP/1.1\r\nHost: shop\r\n\r\n'.repeat(2));
+    const { received } = await exchange(stage.port, 'GET * HTTP/1.1\r\nHost: shop\r\n\r\n');
+    assert.match(received.toString(), /^HTTP\/1\.1 400 /);
+  });
+
   it('answers HEAD, 204 and 304 without waiting for a body', async () => {
     for (const [method, head] of [
       ['HEAD', 'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n'],

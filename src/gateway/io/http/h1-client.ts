@@ -137,7 +137,7 @@ export class H1Client implements Held, RequestOwner {
     const restMs = now - this.#quietSince;
     if (this.#phase === 'head' && this.#buffer.pending === 0) {
       const patienceMs = this.#options.brief ? briefMs : limits.httpKeepAliveMs;
-      if (restMs >= patienceMs || (draining() && restMs >= drainRestMs)) this.#leave();
+      if (restMs >= patienceMs || (draining() && restMs >= drainRestMs)) this.#leaveIfQuiet();
     } else if (this.#phase === 'leaving' && restMs >= lingerMs) this.#end.destroy();
   }
 
@@ -482,6 +482,14 @@ export class H1Client implements Held, RequestOwner {
     if (this.#rest.length > 0) this.#read(this.#rest);
     else if (this.#inputEnded) this.#leave();
     else this.#resume();
+  }
+
+  /** Only once what has come meanwhile was read: it may be the next request, which would be lost. */
+  #leaveIfQuiet(): void {
+    const since = this.#quietSince;
+    setImmediate(() => {
+      if (this.#phase === 'head' && this.#quietSince === since) this.#leave();
+    });
   }
 
   /** Nothing more is said; the client gets a moment to read it all. */
