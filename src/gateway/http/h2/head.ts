@@ -143,6 +143,13 @@ const forbiddenTrailers: ReadonlySet<string> = new Set([
   'set-cookie',
 ]);
 
+/** Of all names and values together. */
+export function bytesOf(fields: RawFields): number {
+  let bytes = 0;
+  for (const text of fields) bytes += text.length;
+  return bytes;
+}
+
 /** The first value of a field. `name` in lower case. */
 export function fieldOf(fields: RawFields, name: string): string | undefined {
   for (let index = 0; index < fields.length; index += 2) if (fields[index] === name) return fields[index + 1];

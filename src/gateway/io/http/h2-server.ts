@@ -4,7 +4,7 @@ import type { SpiffeId } from '../../../model/identity.ts';
 import { IsthmusError } from '../../../model/error.ts';
 import { Exchange } from '../../http/exchange.ts';
 import { answerOf } from '../../http/h2/answer.ts';
-import { type H2RequestHead, type RawFields, readRequestHead } from '../../http/h2/head.ts';
+import { bytesOf, type H2RequestHead, type RawFields, readRequestHead } from '../../http/h2/head.ts';
 import {
   forbidden,
   headTooLarge,
@@ -210,7 +210,7 @@ class H2Connection implements Held {
 /** RFC 6585 §5. What is larger still was reset by the library. */
 function tooLarge(raw: RawFields, { httpFields, httpHeadBytes }: GatewayLimits): Reply | undefined {
   if (raw.length / 2 > httpFields) return headTooLarge(`A request may have ${httpFields} fields`);
-  let bytes = 0;
-  for (const text of raw) bytes += text.length;
-  return bytes > httpHeadBytes ? headTooLarge(`The head of a request may have ${httpHeadBytes} bytes`) : undefined;
+  return bytesOf(raw) > httpHeadBytes
+    ? headTooLarge(`The head of a request may have ${httpHeadBytes} bytes`)
+    : undefined;
 }

@@ -1,6 +1,6 @@
 import { type ClientHttp2Stream, constants } from 'node:http2';
 import type { Outcome } from '../../balance/service-book.ts';
-import { type RawFields, readResponseHead, readTrailers } from '../../http/h2/head.ts';
+import { bytesOf, type RawFields, readResponseHead, readTrailers } from '../../http/h2/head.ts';
 import { asHeaders } from '../../http/h2/onward.ts';
 import { speaksAgainst } from '../../http/h2/outcome.ts';
 import type { Incoming, TryEvents, TryFailure, UpstreamTry } from './h2-channel.ts';
@@ -8,6 +8,8 @@ import { abortStream, endedCleanly } from './h2-streams.ts';
 
 /** The session that a try is on, as far as a try has to do with it. */
 export interface H2TryOwner {
+  /** Of a response's head, or its trailers. What was agreed counts for Node only once the peer has acknowledged it. */
+  readonly headBytes: number;
   /** It takes no more requests. */
   readonly leaving: boolean;
   /** More of the request was sent. */
@@ -37,7 +39,8 @@ export class H2Try implements UpstreamTry {
     stream.on('headers', (_headers, _flags, raw: RawFields) => this.#info(raw));
     stream.on('response', (_headers, flags, raw: RawFields) => this.#response(flags, raw));
     stream.on('trailers', (_headers, _flags, raw: RawFields) => {
-      this.#trailersIn = readTrailers(raw);
+      if (bytesOf(raw) <= owner.headBytes) this.#trailersIn = readTrailers(raw);
+      else if (!this.#over) this.#fail('protocol');
     });
     stream.on('drain', () => {
       if (!this.#over) events.onDrain();
@@ -79,7 +82,7 @@ export class H2Try implements UpstreamTry {
 
   #info(raw: RawFields): void {
     this.#owner.heard();
-    const head = readResponseHead(raw);
+    const head = bytesOf(raw) <= this.#owner.headBytes ? readResponseHead(raw) : undefined;
     if (this.#over || !head) return;
     // RFC 9113 §8.6: there is no 101 in HTTP/2.
     if (head.status !== constants.HTTP_STATUS_SWITCHING_PROTOCOLS) this.#events.onInfo(head.status, head.fields);
@@ -88,7 +91,7 @@ export class H2Try implements UpstreamTry {
   #response(flags: number, raw: RawFields): void {
     this.#owner.heard();
     if (this.#over) return;
-    const head = readResponseHead(raw);
+    const head = bytesOf(raw) <= this.#owner.headBytes ? readResponseHead(raw) : undefined;
     if (!head || head.status < 200 || head.status > 599) return this.#fail('protocol');
     this.#head = { ...head, endStream: (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0 };
     this.#outcome = speaksAgainst(head.status, head.fields, this.#head.endStream) ? 'failed' : 'good';

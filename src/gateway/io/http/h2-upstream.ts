@@ -40,6 +40,7 @@ export class H2Upstream implements Channel, H2TryOwner {
   readonly openedAt: number;
   /** Its part of the age that is meant, so that not all end at once: 0.5 to 1.5. */
   readonly ageShare: number;
+  readonly headBytes: number;
   readonly #http2: ClientHttp2Session;
   readonly #clock: Clock;
   readonly #events: H2UpstreamEvents;
@@ -54,6 +55,7 @@ export class H2Upstream implements Channel, H2TryOwner {
     const { clock, limits } = options;
     this.dialled = dialled;
     this.#http2 = http2;
+    this.headBytes = limits.httpHeadBytes;
     this.#clock = clock;
     this.#events = events;
     this.openedAt = clock.monotonic();

@@ -69,7 +69,7 @@ export interface RawServer {
 /** A server; `onSession` is called once the client's preface has come. */
 export async function rawServer(
   onSession: (session: RawH2) => void,
-  { greets = true }: { readonly greets?: boolean } = {},
+  { values }: { readonly values?: Parameters<typeof settings>[0] } = {},
 ): Promise<RawServer> {
   const sessions: RawH2[] = [];
   const backend = await startBackend((socket) => {
@@ -78,7 +78,7 @@ export async function rawServer(
       head = Buffer.concat([head, chunk]);
       if (head.length < preface.length) return;
       socket.off('data', read);
-      if (greets) socket.write(settings());
+      socket.write(settings(values));
       const session = follow(socket, head.subarray(preface.length));
       sessions.push(session);
       onSession(session);
