@@ -25,7 +25,7 @@ import { overloaded } from '../http/reply.ts';
 import { spokenOn } from '../http/spoken.ts';
 import { isLimitReason, type LimitReason, type Refusals } from '../metrics/refusals.ts';
 import { type CandidateContext, inboundCandidates, outboundCandidates } from './candidates.ts';
-import type { Connections } from './connections.ts';
+import type { Connections, Overload, TurnedAway } from './connections.ts';
 import { type InboundPeer, refuseStream } from './hbone-server.ts';
 import type { HttpClient, RequestJudge } from './http/context.ts';
 import type { HttpIntake } from './http/http-intake.ts';
@@ -105,24 +105,8 @@ export class Intake {
       rule: undefined,
       traceparent: undefined,
     };
-    const spoken = spokenOn(entry && portOf(entry, port), this.#options);
-    // Whoever speaks HTTP is told so, request by request where the bound is the service's own.
-    const inWords = spoken === 'http';
-    const overload = entry && (inWords ? connections.full : connections.overload(entry, undefined));
-    if (!entry || (overload && !(inWords && connections.roomForWords))) {
-      socket.on('error', () => undefined);
-      abortEnd(socket);
-      this.#options.refusals.count(overload ? `limit-${overload}` : 'no-route');
-      connections.turnedAway({
-        about,
-        entry,
-        port,
-        flag: overload ? 'UO' : 'NR',
-        status: 0,
-        details: overload ?? `${service} is not in the table any more`,
-      });
-      return;
-    }
+    const turnAway = (overload?: Overload): void => this.#turnAway(socket, { about, entry, port, overload });
+    if (!entry) return turnAway();
     const request: ConnectRequest = {
       service,
       port,
@@ -131,7 +115,9 @@ export class Intake {
       forwardedFor,
       ...(sourceIdentity !== undefined && { sourceIdentity }),
     };
-    const carry = (): void =>
+    const carry = (): void => {
+      const overload = connections.overload(entry, undefined);
+      if (overload) return turnAway(overload);
       connections.carry({
         client: socket,
         entry,
@@ -140,12 +126,37 @@ export class Intake {
         about,
         refuse: () => abortEnd(socket),
       });
+    };
+    const spoken = spokenOn(portOf(entry, port), this.#options);
     if (spoken === 'tcp') return carry();
     // Requests of many clients share a tunnel.
     const { forwardedFor: _, ...onward } = request;
     const client = { end: socket, service, port, about, source, onward, judge: undefined, opened: undefined };
-    if (overload) return this.#options.http.refuse(client, overloaded(overload));
-    this.#options.http.take(client, spoken, carry);
+    const { http } = this.#options;
+    // Bounds of the service are those of its requests here, and each request is answered.
+    const { full } = connections;
+    if (!full) return http.take(client, spoken, carry);
+    if (spoken === 'http' && connections.roomForWords) return http.refuse(client, overloaded(full));
+    turnAway(full);
+  }
+
+  /** A plain client, without a word. */
+  #turnAway(
+    socket: Socket,
+    of: Pick<TurnedAway, 'about' | 'entry' | 'port'> & { readonly overload: Overload | undefined },
+  ): void {
+    const { overload, about, entry, port } = of;
+    socket.on('error', () => undefined);
+    abortEnd(socket);
+    this.#options.refusals.count(overload ? `limit-${overload}` : 'no-route');
+    this.#options.connections.turnedAway({
+      about,
+      entry,
+      port,
+      flag: overload ? 'UO' : 'NR',
+      status: 0,
+      details: overload ?? 'the service is not in the table any more',
+    });
   }
 
   /** A stream of another cluster's gateway or workload. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { connect as connectH2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -87,6 +88,31 @@ describe('more than fits, on a port that speaks HTTP', { timeout }, () => {
     assert.equal(backend.seen().join(), seen);
     held[0]?.write(ok);
     assert.equal((await reading).received.toString(), ok);
+  });
+
+  it('maxConnections: a client of HTTP/2 is answered, too; where bytes are carried it is reset', async () => {
+    for (const [appProtocol, told] of [
+      ['http2', true],
+      ['tcp', false],
+    ] as const) {
+      stage.setRoute((route) => ({
+        ...route,
+        connection: { maxConnections: 0, maxPending: 10 },
+        ports: route.ports.map((port) => ({ ...port, appProtocol })),
+      }));
+      const session = connectH2(`http://127.0.0.1:${stage.port}`);
+      const status = await new Promise<number>((resolve) => {
+        session.on('error', () => resolve(0));
+        const request = session.request({ ':path': '/' });
+        request.on('error', () => resolve(0)).resume();
+        request.once('response', ({ ':status': code }) => resolve(Number(code)));
+      });
+      session.destroy();
+      assert.equal(status, told ? 503 : 0);
+      const [entry] = await stage.logged(1);
+      assert.deepEqual([entry?.response_flags, entry?.protocol], ['UO', told ? 'HTTP/2' : 'TCP']);
+    }
+    stage.setRoute((route) => ({ ...route, ports: route.ports.map((port) => ({ ...port, appProtocol: 'http' })) }));
   });
 
   it("the gateway's own bound: 503, UO, and the connection ends; so many at a time, and the rest are reset", async () => {
