@@ -3,11 +3,13 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { globCovers } from '../../src/federation/merge/glob.ts';
 import { type MergeInput, merge } from '../../src/federation/merge/merge.ts';
+import { changeOf } from '../../src/federation/merge/view-change.ts';
 import type { PartitionView } from '../../src/federation/partition-view.ts';
 import { type ClusterName, parseClusterName, parseServiceKey } from '../../src/model/names.ts';
 import type { ClusterRecord, ExportRecord, RecordKey, ServicePort } from '../../src/model/record.ts';
 import type { Roster } from '../../src/model/trust.ts';
 import type { MeshView } from '../../src/model/view.ts';
+import { SortedMap } from '../../src/runtime/sorted-map.ts';
 import { east, entryOf, exportOf, gatewayOf, keyed, rosterOf, south, west } from './support/federation.ts';
 
 const web = parseServiceKey('shop/web');
@@ -307,6 +309,62 @@ test('merge: step by step gives the same as all at once', () => {
       }
     }),
   );
+});
+
+test('changeOf: what a subscriber has to look at, however many views lie between, and nothing else', () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(someMesh, someRoster), { minLength: 1, maxLength: 6 }), (steps) => {
+      const views: MeshView[] = [];
+      for (const [mesh, members] of steps) {
+        const previous = views.at(-1);
+        const input = { self: west, partitions: new Map(named(mesh)), roster: members };
+        views.push(merge({ ...input, ...(previous && { previous }) }));
+      }
+      for (const before of [undefined, ...views]) {
+        for (const after of views) {
+          const services = new Map(before?.services ?? []);
+          const clusters = new Map(before?.clusters ?? []);
+          const change = changeOf(before, after);
+          for (const { key, after: now } of change.services) {
+            if (now) services.set(key, now);
+            else services.delete(key);
+          }
+          for (const { key, after: now } of change.clusters) {
+            if (now) clusters.set(key, now);
+            else clusters.delete(key);
+          }
+          assert.deepEqual(services, new Map(after.services));
+          assert.deepEqual(clusters, new Map(after.clusters));
+          assert.ok(change.services.every((each) => each.before !== each.after));
+        }
+      }
+    }),
+  );
+});
+
+test('merge: a changed service costs the work on that service: no record of another is even looked at', () => {
+  let looks = 0;
+  const watched = (record: ExportRecord): ExportRecord =>
+    new Proxy(record, {
+      get(target, name) {
+        looks += 1;
+        return Reflect.get(target, name);
+      },
+    });
+  const names = Array.from({ length: 2000 }, (_, index) => `shop/s${index}`);
+  const records = SortedMap.from(
+    names.map((name): [RecordKey, ClusterRecord] => [`export/${name}`, watched(exportOf(name))]),
+  );
+  const first = merge({ self: west, partitions: new Map([[east, partition(records)]]), roster });
+  assert.ok(looks > names.length);
+  looks = 0;
+  const changed = records.with([['export/shop/s7', exportOf('shop/s7', { allow: 'policy' })]]);
+  const second = merge({ self: west, partitions: new Map([[east, partition(changed)]]), roster, previous: first });
+  assert.deepEqual(
+    changeOf(first, second).services.map(({ key }) => key),
+    ['shop/s7'],
+  );
+  assert.ok(looks < 50, `${looks} looks at records, those of the old s7 included`);
 });
 
 test('globCovers: stars stay within their part, a lone star covers all', () => {
