@@ -15,7 +15,9 @@ export interface AttackOrder {
 const sessions = 8;
 /** Of each session. */
 const streams = 400;
-export const attackMs = 6000;
+const attackMs = 6000;
+/** Connections that it opens at once and keeps, where that is the attack. */
+export const attackStreams: number = sessions * streams;
 
 const web = 'web.shop.svc.clusterset.local:80';
 const spring = 'spring.shop.svc.clusterset.local:80';
@@ -116,7 +118,9 @@ async function carryOut({ attack, port, identity, anchor }: AttackOrder): Promis
   return count;
 }
 
-process.once('message', (order: AttackOrder) => {
-  void carryOut(order).then((count) => process.send?.(count, () => process.exit(0)));
-});
-process.once('disconnect', () => process.exit(1));
+if (import.meta.main) {
+  process.once('message', (order: AttackOrder) => {
+    void carryOut(order).then((count) => process.send?.(count, () => process.exit(0)));
+  });
+  process.once('disconnect', () => process.exit(1));
+}

@@ -206,7 +206,7 @@ export const limitSpecs: Readonly<Record<LimitName, LimitSpec>> = {
     default: 256 * mebibyte,
     min: mebibyte,
     max: 64 * gibibyte,
-    about: 'Bytes held for slow receivers in the whole process, weighed each second.',
+    about: 'Bytes held for slow receivers in the whole process, weighed at least four times a second.',
     reached: 'New connections are turned away as with `connections` until receivers catch up.',
   },
   receiveBudgetPerPeerBytes: {

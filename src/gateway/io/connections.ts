@@ -166,15 +166,19 @@ export class Connections {
     });
   }
 
-  /**
-   * Call about once a second: ends what is idle and weighs what is buffered. Refusing new connections does not shrink
-   * what the present ones hold, so the ones that hold most are reset until the rest is within bounds.
-   */
+  /** Call about once a second: ends what is idle. */
   sweep(now: number): void {
+    for (const carried of this.#open) carried.sweep(now);
+  }
+
+  /**
+   * Call several times a second: weighs what is buffered. Refusing new connections does not shrink what the present ones
+   * hold, so the ones that hold most are reset until the rest is within bounds.
+   */
+  weigh(): void {
     const { receiveBudgetBytes, receiveBudgetPerPeerBytes } = this.#options.limits;
     const holders: Holder<Held>[] = [];
     for (const carried of this.#open) {
-      carried.sweep(now);
       const bytes = carried.buffered();
       if (bytes > 0) holders.push({ holder: carried, peer: carried.peer, bytes });
     }

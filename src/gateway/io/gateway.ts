@@ -423,6 +423,7 @@ class RunningGateway implements Gateway {
     this.#book.refresh(now);
     this.#prober.tick(now);
     this.#judgeReadiness();
+    this.#connections.weigh();
     if (this.#ticks % sweepEvery === 0) {
       this.#book.judge(now);
       this.#clusterProber.tick(now);
