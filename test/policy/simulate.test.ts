@@ -88,6 +88,17 @@ suite('simulate', () => {
     assert.equal(service.after, 'Spill');
   });
 
+  test('a steep spill settles too: between spillAt and all of it there is one answer', () => {
+    // West's share s makes it carry 82.5 s of 100, which leaves it (1 - 0.825 s) / (1 - 0.8) of its share: s = 5 / 5.125.
+    const policies = trafficSet({ failover: { spillAt: '80%' } });
+    const [local] = run({ load: 1.5 }, { policies }, [[west, 55]]).targets;
+    assert.ok(Math.abs((local?.after ?? 0) - 5 / 5.125) < 0.001, `${local?.after}`);
+    // 99 of 100 and only the last 5 % to spill in: s = (1 - 0.99 s) / 0.05.
+    const steep = trafficSet({ failover: { spillAt: '95%' } });
+    const [most] = run({ load: 3 }, { policies: steep }, [[west, 33]]).targets;
+    assert.ok(Math.abs((most?.after ?? 0) - 20 / 20.8) < 0.001, `${most?.after}`);
+  });
+
   test('a policy not yet applied', () => {
     const policies = trafficSet({ locality: { preferLocal: false, tiers: [{ match: { clusters: ['south'] } }] } });
     assert.deepEqual(after(run({ policies })), { west: 0, east: 0, south: 100 });
