@@ -22,7 +22,7 @@ export interface HubUserOptions {
 /** What the scripts and the client use, command by command: no category of Redis is that narrow. */
 const commands: readonly string[] = [
   'eval evalsha eval_ro evalsha_ro',
-  'type strlen get set del hset hdel hget hgetall hkeys hlen',
+  'type strlen get set del hset hdel hget hgetall hkeys hlen hstrlen memory|usage',
   'xadd xrange xrevrange publish subscribe unsubscribe',
   'hello auth select ping info time client|setname acl|whoami',
 ].flatMap((some) => some.split(' '));

@@ -187,21 +187,21 @@ test('a partition too large to be read is its own trouble: said with hub, cluste
   ]);
   await forge(site.hub, sealer, { partition: south, cluster: south, epoch: 1, revision: 1, values });
   await eventually(reader.partitions, (p) => readyAt(p) === 1 && readyAt(p, south) === 5);
-  const fill = `for i = 1, ARGV[1] do redis.call('HSET', KEYS[1], 'export/shop/x' .. i, string.rep(' ', ARGV[2])) end`;
-  const cases = [
-    [66, 1 << 20, 'bytes'],
-    [50_001, 1, 'fields'],
-  ] as const;
-  for (const [index, [fields, bytes, what]] of cases.entries()) {
-    const key = 'isthmus:{south}:records';
-    await admin.del(key);
-    await admin.eval(fill, 1, key, fields, bytes);
-    const version = { epoch: 2 + index, revision: 1 };
-    const digest = 'ab'.repeat(32);
-    const head = { cluster: south, ...version, count: 1, digest, schema: 1, writtenAt: 0 };
-    const [expectedHead] = await site.hub.readHeads([south]);
-    const rest = { records: new Map(), snapshot: false, delta: undefined, hint: `south ${version.epoch} 1` };
-    await site.hub.commit(south, { expectedHead, head: sealer.seal('head', encodeHead(head)), ...rest });
+  const key = 'isthmus:{south}:records';
+  const large = Buffer.alloc(1 << 20, 0x20);
+  const cases: readonly (readonly [what: string, fill: (field: number) => [string, Buffer], fields: number])[] = [
+    ['bytes', (field) => [`export/shop/x${field}`, large], 100],
+    ['fields', (field) => [`export/shop/x${field}`, Buffer.from('x')], 50_001],
+  ];
+  for (const [index, [what, fill, fields]] of cases.entries()) {
+    await admin.unlink(key);
+    const each = what === 'bytes' ? 1 : 1000;
+    for (let field = 0; field < fields; field += each) {
+      const some = Array.from({ length: Math.min(each, fields - field) }, (_, at) => fill(field + at));
+      await admin.hset(key, ...some.flat());
+    }
+    const head = { cluster: south, epoch: 2 + index, revision: 1, count: 1, digest: 'ab'.repeat(32), schema: 1 };
+    await admin.set('isthmus:{south}:head', Buffer.from(sealer.seal('head', encodeHead({ ...head, writtenAt: 0 }))));
     const told = new RegExp(`too-large south .*on hub redis:.*isthmus:\\{south\\}:records has more than \\d+ ${what}`);
     for (let turn = 0; turn < 2000 && !events.some((event) => told.test(event)); turn += 1) await delay(10);
     assert.ok(

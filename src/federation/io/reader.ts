@@ -270,7 +270,12 @@ class PartitionsReader implements Reader {
     if (held && compareVersions(hint, held) <= 0) return;
     member.promised = hint;
     const waitMs = member.quietUntil - this.#options.clock.monotonic();
-    if (waitMs <= 0) return this.#queue.add(member.follower.cluster);
+    if (waitMs <= 0) {
+      // Its timer is late; what it waited for is done now.
+      member.later?.cancel();
+      member.later = undefined;
+      return this.#queue.add(member.follower.cluster);
+    }
     member.later ??= this.#options.clock.schedule(waitMs, () => {
       member.later = undefined;
       this.#queue.add(member.follower.cluster);
@@ -296,7 +301,7 @@ class PartitionsReader implements Reader {
       const news = await follower.sync(promised);
       this.#hubAnswered();
       const { version } = follower;
-      this.#rest(member, promised !== undefined && (!version || compareVersions(version, promised) < 0));
+      if (promised) this.#rest(member, !version || compareVersions(version, promised) < 0);
       if (news) member.file.touch();
       const held = follower.heldBack.length;
       if (held > heldBefore) this.#event(cluster, 'held-back', `${held} exports were deleted at once; they stay`);

@@ -51,7 +51,11 @@ redis.call('PUBLISH', ARGV[8], ARGV[9])
 return {1}
 `;
 
-/** Functions of the scripts that read a whole partition. */
+/**
+ * Functions of the scripts that read. What is too large is not even copied, as that alone would hold up everybody else:
+ * the weight that the server tells includes its own overhead, so that it decides only beyond it. A server that will not
+ * tell goes without.
+ */
 const reading = `
 local function small(key, most)
   if redis.call('TYPE', key).ok ~= 'string' or redis.call('STRLEN', key) > tonumber(most) then return false end
@@ -69,8 +73,13 @@ local function bounded(list, key, most)
 end
 local function hash(command, key, fields, bytes)
   if redis.call('TYPE', key).ok ~= 'hash' then return {} end
-  if redis.call('HLEN', key) > tonumber(fields) then
+  local count = redis.call('HLEN', key)
+  if count > tonumber(fields) then
     return redis.error_reply('TOOLARGE ' .. key .. ' has more than ' .. fields .. ' fields')
+  end
+  local weight = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', 0)
+  if type(weight) == 'number' and weight > tonumber(bytes) * 1.25 + 256 * count then
+    return redis.error_reply('TOOLARGE ' .. key .. ' has more than ' .. bytes .. ' bytes')
   end
   return bounded(redis.call(command, key), key, bytes)
 end
@@ -98,12 +107,17 @@ return {small(KEYS[1], ARGV[1]), buckets, keys, newest(KEYS[3])}
 `;
 
 /** KEYS records. ARGV: most bytes, then fields. Answers their values. */
-export const recordsScript: string = `${reading}
-local values = {}
-if redis.call('TYPE', KEYS[1]).ok == 'hash' then
-  for i = 2, #ARGV do values[i - 1] = redis.call('HGET', KEYS[1], ARGV[i]) end
+export const recordsScript = `
+local values, total = {}, 0
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return values end
+for i = 2, #ARGV do
+  total = total + redis.call('HSTRLEN', KEYS[1], ARGV[i])
+  if total > tonumber(ARGV[1]) then
+    return redis.error_reply('TOOLARGE ' .. KEYS[1] .. ' has more than ' .. ARGV[1] .. ' bytes')
+  end
+  values[i - 1] = redis.call('HGET', KEYS[1], ARGV[i])
 end
-return bounded(values, KEYS[1], ARGV[1])
+return values
 `;
 
 /** KEYS strings. ARGV: largest. Answers the values, false for those that are absent or larger. */
@@ -116,14 +130,20 @@ return values
 /** KEYS log. ARGV: first id, most entries, most bytes. Answers {id, delta} pairs; fewer when they are large. */
 export const deltasScript = `
 if redis.call('TYPE', KEYS[1]).ok ~= 'stream' then return {} end
-local found = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])
+local from, most, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local entries, total = {}, 0
-for i = 1, #found do
-  local delta = found[i][2][2] or ''
-  if #delta > tonumber(ARGV[3]) then delta = '' end
-  total = total + #delta
-  if total > tonumber(ARGV[3]) and i > 1 then break end
-  entries[i] = {found[i][1], delta}
+-- A few at a time: one that is too large must not bring all others with it.
+while #entries < most do
+  local found = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', math.min(most - #entries, 16))
+  for i = 1, #found do
+    local delta = found[i][2][2] or ''
+    if #delta > limit then delta = '' end
+    total = total + #delta
+    if total > limit and #entries > 0 then return entries end
+    entries[#entries + 1] = {found[i][1], delta}
+  end
+  if #found < 16 then break end
+  from = '(' .. found[#found][1]
 end
 return entries
 `;
