@@ -151,7 +151,8 @@ describe('with HTTP/1.1 clients that try nothing twice, no request fails', () =>
   });
 
   it('when the gateways of the other cluster are restarted one after the other', { timeout }, async () => {
-    const [west, server] = [await node('west'), await counting()];
+    // Tunnels are not ended by their age: only because their gateway says that it goes.
+    const [west, server] = [await node('west', 'gw0', { httpTunnelAgeMs: 3_600_000 }), await counting()];
     const route = http(serviceRoute({ self: 'east', local: [server.port] }));
     const start = async (instance: string): Promise<Node> => {
       const started = await node('east', instance);
@@ -170,6 +171,11 @@ describe('with HTTP/1.1 clients that try nothing twice, no request fails', () =>
       await more(steady, 200);
       const old = east[index];
       await old?.gateway.drain(30_000);
+      assert.deepEqual(
+        old?.access.filter(({ response_flags: flag }) => flag !== '-'),
+        [],
+        'nothing was reset',
+      );
       await old?.gateway.close();
       await more(steady, 50);
       const fresh = await start(`gw${index}`);

@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Idle } from '../../http/idle-pool.ts';
 import { type Body, bodyOf } from '../../http/h1/body.ts';
@@ -8,6 +9,9 @@ import type { GatewayLimits } from '../../limits.ts';
 import type { Dialled } from '../dial.ts';
 import { abortEnd, type SpliceEnd, wasReset } from '../splice.ts';
 import { bulkBytes, corkForTurn } from '../turn.ts';
+
+/** For the other end of a tunnel, to end it as well. */
+const lingerMs = 2000;
 
 /** Why no whole response came. `malformed`: what came is none. */
 export type UpstreamFault =
@@ -148,9 +152,13 @@ export class H1Upstream implements Idle {
     if (this.#closed) return;
     this.#closed = true;
     this.#sink = undefined;
-    this.#end.resume();
-    this.#end.end();
-    if (!(this.#end.readableEnded || this.#end.destroyed)) this.#end.destroy();
+    const end = this.#end;
+    end.resume();
+    end.end();
+    if (end.destroyed) return;
+    if (end instanceof Socket) end.destroy();
+    // One that is destroyed would be a reset for its other end, and trouble in the log there.
+    else end.setTimeout(lingerMs, () => end.destroy());
   }
 
   /** Ends it so that nobody takes what was sent for everything. */
