@@ -109,10 +109,9 @@ describe('over a long way', { timeout: 60_000 }, () => {
   }
 
   it('all connections together have no more on the way than the window of the session', async () => {
-    const importPort = await farAway({ sessionsPerGateway: 1 });
-    const eight = (): Promise<unknown> =>
-      Promise.all(Array.from({ length: 8 }, () => download(importPort, 2 * mebibyte)));
-    await filled('down', 4 * mebibyte, eight);
+    const importPort = await farAway({ sessionsPerGateway: 1, sessionWindowBytes: 2 * mebibyte });
+    const eight = (): Promise<unknown> => Promise.all(Array.from({ length: 8 }, () => download(importPort, mebibyte)));
+    await filled('down', 2 * mebibyte, eight);
   });
 
   it('a window after the other arrives, not a frame after the other', async (t) => {

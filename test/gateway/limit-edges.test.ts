@@ -7,21 +7,26 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Backend, echo, startBackend } from '../support/backend.ts';
 import { freePort } from '../support/ports.ts';
 import { exchange, open } from './support/client.ts';
-import { errorCode, frame, frameType, uint32 } from './support/frames.ts';
+import { errorCode, flag, frame, frameType, settings, uint32 } from './support/frames.ts';
 import { createTestCa, gatewayId, type TestCa } from './support/identities.ts';
 import { clusterRoute, linksUp, type Node, serviceRoute, startNode, tableOf, until } from './support/mesh.ts';
+import { type RawGateway, startRawGateway } from './support/raw-gateway.ts';
 import { connectFrame, dialRaw, goawayCode, hello, type RawPeer } from './support/raw-peer.ts';
 import { limitOf, refused } from './support/scrape.ts';
 
 const web = 'web.shop.svc.clusterset.local:80';
+const serverHello = Buffer.concat([settings(), frame(frameType.settings, flag.ack, 0)]);
+const answersOf = (peer: Pick<RawPeer, 'frames'>, type: number): number =>
+  peer.frames().filter((one) => one.type === type).length;
 
 /** Each limit at its edge: what is within is served, one more is turned away, counted under its name, and shown. */
-describe('at the edge of', () => {
+describe('at the edge of', { timeout: 120_000 }, () => {
   let ca: TestCa;
   let backend: Backend;
   let nodes: Node[];
   let sockets: Socket[];
   let servers: Server[];
+  let raws: RawGateway[];
 
   beforeEach(async () => {
     ca = createTestCa();
@@ -29,12 +34,14 @@ describe('at the edge of', () => {
     nodes = [];
     sockets = [];
     servers = [];
+    raws = [];
   });
 
   afterEach(async () => {
     for (const socket of sockets) socket.destroy();
     for (const server of servers) server.close();
     await Promise.all(nodes.map((node) => node.gateway.close()));
+    await Promise.all(raws.map((raw) => raw.close()));
     await backend.close();
     ca.close();
   });
@@ -106,8 +113,6 @@ describe('at the edge of', () => {
     assert.deepEqual(await read(), expected, what);
   }
 
-  const answers = (peer: RawPeer, type: number): number => peer.frames().filter((one) => one.type === type).length;
-
   it('inboundSessions: resets one more before TLS, and takes it when another has gone', async () => {
     const east = await serving({ inboundSessions: 2 });
     const [first] = [await session(east), await session(east)];
@@ -172,7 +177,7 @@ describe('at the edge of', () => {
     const east = await serving({ streamsPerSession: 3 });
     const peer = await session(east);
     peer.send(connectFrame(1, web), connectFrame(3, web), connectFrame(5, web));
-    await until('three answers', () => answers(peer, frameType.headers) === 3);
+    await until('three answers', () => answersOf(peer, frameType.headers) === 3);
     await until('three connections', () => backend.connections.size === 3);
     peer.send(connectFrame(7, web));
     assert.equal(goawayCode(await peer.closed), errorCode.protocol);
@@ -237,7 +242,7 @@ describe('at the edge of', () => {
     const ping = frame(frameType.ping, 0, 0, Buffer.alloc(8));
     // Its settings were the first.
     peer.send(...Array.from({ length: 19 }, () => ping));
-    await until('answers', () => answers(peer, frameType.ping) >= 19);
+    await until('answers', () => answersOf(peer, frameType.ping) >= 19);
     assert.equal(goawayCode(peer.frames()), undefined);
     await counts(east, 'control-flood', 0);
     peer.send(...Array.from({ length: 40 }, () => ping));
@@ -269,5 +274,63 @@ describe('at the edge of', () => {
     peer.send(...Array.from({ length: 10 }, (_, index) => bad(index * 2 + 103)));
     await peer.closed;
     await counts(east, 'session-protocol', 1);
+  });
+
+  it('attempts: no more candidates are tried, and the log says how many were', async () => {
+    const west = await start('west', { attempts: 2 });
+    const importPort = await freePort();
+    const nobody = [await freePort(), await freePort(), await freePort()];
+    west.table.set(tableOf(west, [serviceRoute({ self: 'west', importPort, local: nobody })], []));
+    await until('the import port', () => west.gateway.importPorts().size === 1);
+    assert.equal((await exchange(importPort, 'x')).end, 'reset');
+    await until('the entry', () => west.access.length === 1);
+    const [entry] = west.access;
+    assert.deepEqual([entry?.response_flags, entry?.upstream_request_attempt_count], ['URX', 2]);
+  });
+
+  /** A gateway that never answers a CONNECT to either of two services, both of which are out of use for it. */
+  async function deafGateway(limits: object): Promise<{ readonly west: Node; readonly deaf: RawGateway }> {
+    const identity = ca.issue(gatewayId('east', 'gw0'));
+    const deaf = await startRawGateway({ identity, greeting: serverHello }, ca.anchor);
+    raws.push(deaf);
+    const west = await start('west', { connectTimeoutMs: 50, connectDeadlineMs: 100, probeInitialMs: 1, ...limits });
+    const services = [await freePort(), await freePort()].map((importPort, index) => {
+      const service = `shop/deaf${index}`;
+      return { ...serviceRoute({ self: 'west', service, importPort, remote: ['east'], exported: false }) };
+    });
+    west.table.set(tableOf(west, services, [clusterRoute([await start('east', {})], deaf.port)]));
+    await linksUp(west, 1);
+    await until('the import ports', () => west.gateway.importPorts().size === 2);
+    const outOfUse = (): number => west.log.filter(({ message }) => message === 'out of use').length;
+    const deadline = performance.now() + 20_000;
+    while (outOfUse() < 2 && performance.now() < deadline) {
+      for (const importPort of west.gateway.importPorts().values()) await exchange(importPort, 'x');
+    }
+    assert.equal(outOfUse(), 2);
+    return { west, deaf };
+  }
+
+  it('probesAtOnce: one more waits', async () => {
+    const { west, deaf } = await deafGateway({ probesAtOnce: 1, probeTimeoutMs: 60_000 });
+    await shows(west, 'probesAtOnce', { used: 1, of: 1 });
+    const connects = answersOf(deaf, frameType.headers);
+    await sleep(1000);
+    assert.equal(answersOf(deaf, frameType.headers), connects, 'the other one is not probed meanwhile');
+  });
+
+  it('probeTimeout: a probe is given up, and the next one begins', async () => {
+    const { deaf } = await deafGateway({ probesAtOnce: 1, probeTimeoutMs: 50, probeMaxMs: 10 });
+    const given = answersOf(deaf, frameType.rstStream);
+    await until('probes to be given up', () => answersOf(deaf, frameType.rstStream) >= given + 4);
+  });
+
+  it('clusterProbeInterval: clusters without traffic are looked at so often', async () => {
+    const identity = ca.issue(gatewayId('east', 'gw0'));
+    const unused = await startRawGateway({ identity, greeting: serverHello }, ca.anchor);
+    raws.push(unused);
+    const west = await start('west', { clusterProbeIntervalMs: 100 });
+    west.table.set(tableOf(west, [], [clusterRoute([west]), clusterRoute([await start('east', {})], unused.port)]));
+    // With the default it would take more than 30 s.
+    await until('five probes', () => answersOf(unused, frameType.headers) >= 5);
   });
 });
