@@ -257,7 +257,7 @@ describe('gRPC through what restarts, drains and dies', () => {
 
   for (const far of [false, true]) {
     it(
-      `a backend that dies under load, its ${far ? 'service in another cluster' : 'siblings here'} left: only what it had taken up fails`,
+      `a backend that dies under load, its ${far ? 'service in another cluster' : 'siblings here'} left: only what it had been sent fails`,
       each,
       async () => {
         const [dying, other] = [await backend(20), await backend(20)];
@@ -281,7 +281,8 @@ describe('gRPC through what restarts, drains and dies', () => {
         for (const { name, begun, code } of lost) {
           assert.equal(code, status.UNAVAILABLE);
           assert.ok(begun <= killed, 'begun before');
-          assert.ok(dying.taken.includes(name), 'it may have been processed');
+          // Sent to the one that died, perhaps not taken up there: nobody else can know, so nobody else was asked.
+          assert.ok(!other.taken.includes(name), 'it may have been processed');
         }
         const twice = calls.filter(({ name }) => dying.taken.includes(name) && other.taken.includes(name));
         assert.deepEqual(twice, [], 'nothing was processed twice');
