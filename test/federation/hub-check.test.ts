@@ -92,6 +92,13 @@ test('inspectRedis: what a real server says, as the user of a cluster and as a r
     );
     assert.match(facts.permissions.writeForeign, /^NOPERM/);
     assert.match((await inspectRedis(asEast, 'west')).permissions.writeOwn ?? '', /^NOPERM/);
+    await admin.call('ACL', 'SETUSER', 'isthmus-east', '-hstrlen');
+    assert.match(
+      (await inspectRedis(asEast, 'east')).permissions.readOthers,
+      /hstrlen/,
+      'a user made for older scripts',
+    );
+    await admin.call('ACL', 'SETUSER', 'isthmus-east', '+hstrlen');
     const replica = await inspectRedis({ ...options, url: other.url }, 'east');
     assert.equal(replica.role, 'slave');
     assert.match(replica.permissions.writeOwn ?? '', /READONLY/);

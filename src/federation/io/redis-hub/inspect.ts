@@ -7,6 +7,7 @@ import type { HubFacts, HubPermissions } from '../../check/hub-facts.ts';
 import { type HubKeys, hubKeys } from '../../hub-keys.ts';
 import { connectRedis, endConnection, firstContact } from './connection.ts';
 import { connectionOf, type RedisHubOptions } from './open-redis-hub.ts';
+import { trialScript } from './scripts.ts';
 import { hubError } from './errors.ts';
 
 /** Round trips that are measured. */
@@ -113,7 +114,9 @@ async function tryPermissions(client: Redis, keys: HubKeys, own: Partition | und
     return words;
   };
   return {
-    readOthers: await inWords(() => client.call('EVAL_RO', `return redis.call('TYPE', KEYS[1])`, 1, keys.head(name))),
+    readOthers: await inWords(() =>
+      client.call('EVAL_RO', trialScript, 3, keys.head(name), keys.records(name), keys.log(name)),
+    ),
     hints: await inWords(() => client.publish(keys.hints, name)),
     writeOwn: own === undefined ? undefined : await write(own),
     writeForeign: await write(own === authorityPartition ? name : authorityPartition),

@@ -127,6 +127,22 @@ for i = 1, #KEYS do values[i] = small(KEYS[i], ARGV[1]) end
 return values
 `;
 
+/** KEYS head, records, log, of which none needs to be there. Fails as the first command of the scripts that may not run. */
+export const trialScript = `
+local tries = {
+  {'TYPE', KEYS[1]}, {'STRLEN', KEYS[1]}, {'GET', KEYS[1]},
+  {'HLEN', KEYS[2]}, {'HKEYS', KEYS[2]}, {'HGETALL', KEYS[2]}, {'HSTRLEN', KEYS[2], 'x'}, {'HGET', KEYS[2], 'x'},
+  {'XRANGE', KEYS[3], '-', '+', 'COUNT', 1}, {'XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1},
+}
+for i = 1, #tries do
+  local answer = redis.pcall(unpack(tries[i]))
+  if type(answer) == 'table' and answer.err then
+    return redis.error_reply('NOPERM ' .. tries[i][1] .. ': ' .. answer.err)
+  end
+end
+return 1
+`;
+
 /** KEYS log. ARGV: first id, most entries, most bytes. Answers {id, delta} pairs; fewer when they are large. */
 export const deltasScript = `
 if redis.call('TYPE', KEYS[1]).ok ~= 'stream' then return {} end
