@@ -19,7 +19,7 @@ import { Site } from './support/site.ts';
 
 type Partitions = ReadonlyMap<string, PartitionView>;
 
-const timings = { maxReconnectMs: 50, commandTimeoutMs: 500 };
+const timings = { maxReconnectMs: 50, commandTimeoutMs: 10_000 };
 
 interface RedisSite extends AsyncDisposable {
   readonly redis: TestRedis;
