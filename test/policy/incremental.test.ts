@@ -168,7 +168,8 @@ suite('compile, one change after the other', () => {
     fc.oneof(...Object.entries(edits).map(([what, edit]) => edit.map((each) => [what, each] as const))),
     {
       minLength: 1,
-      maxLength: 25,
+      maxLength: 40,
+      size: 'max',
     },
   );
 

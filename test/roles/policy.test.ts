@@ -3,10 +3,6 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { request } from 'undici';
-import { adminClient } from '../../src/admin/io/client.ts';
-import { createEmbeddedHub } from '../../src/federation/io/embedded-hub.ts';
-import type { ClusterName, ServiceKey } from '../../src/model/names.ts';
 import { parseClusterName } from '../../src/model/names.ts';
 import {
   type DrainRow,
@@ -14,104 +10,44 @@ import {
   type FailoverEvent,
   type PolicyChanges,
   policyPaths,
-  type PolicyRow,
-  type SimulationReport,
 } from '../../src/model/policy-report.ts';
 import { adminPaths, type Explanation } from '../../src/model/status.ts';
-import { cart, type DemoFederation, east, startDemoFederation, web, west } from '../../src/roles/demo/federation.ts';
+import { cart, type DemoFederation, east, web, west } from '../../src/roles/demo/federation.ts';
 import { Traffic } from '../../src/roles/demo/traffic.ts';
 import { systemClock } from '../../src/runtime/io/clock.ts';
-import { createLog } from '../../src/runtime/io/log.ts';
-import { isthmusIn } from '../cli/isthmus.ts';
+import { policy, RunningFederation, until } from './support/running-federation.ts';
 
 /** Policies and operations on a running federation: three agents and gateways, real TLS, real requests. */
 
 const south = parseClusterName('south');
-const hub = createEmbeddedHub();
+const timeout = 60_000;
 let dir = '';
+let running: RunningFederation;
 let federation: DemoFederation;
-const isthmus = isthmusIn(() => dir);
 
-before(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'isthmus-policy-'));
-  const log = createLog('test', 'silent');
-  federation = await startDemoFederation({
-    stateDir: dir,
-    hub,
-    services: [],
-    portsFrom: undefined,
-    clock: systemClock,
-    log,
-  });
-});
+before(
+  async () => {
+    dir = await mkdtemp(join(tmpdir(), 'isthmus-policy-'));
+    running = await RunningFederation.start();
+    federation = running.demo;
+  },
+  { timeout },
+);
 
 after(async () => {
-  await federation?.close();
-  await hub.close();
+  await running?.close();
   await rm(dir, { recursive: true, force: true });
 });
 
-async function ask<T>(cluster: ClusterName, call: (client: ReturnType<typeof adminClient>) => Promise<T>): Promise<T> {
-  const client = adminClient(federation.cluster(cluster).adminSocket);
-  try {
-    return await call(client);
-  } finally {
-    await client.close();
-  }
-}
-
-function policy(kind: string, name: string, spec: object): object {
-  const metadata = { name, ...(kind !== 'FederationPolicy' && { namespace: 'shop' }) };
-  return { apiVersion: 'isthmus.dev/v1alpha1', kind, metadata, spec };
-}
-
-function apply(cluster: ClusterName, ...policies: readonly object[]): Promise<PolicyChanges> {
-  return ask(cluster, (client) => client.post<PolicyChanges>(policyPaths.apply, { policies }));
-}
-
-function remove(cluster: ClusterName, name: string): Promise<PolicyChanges> {
-  return ask(cluster, (client) => client.post<PolicyChanges>(policyPaths.remove, { policy: name }));
-}
-
-function list(cluster: ClusterName): Promise<PolicyRow[]> {
-  return ask(cluster, (client) => client.get<PolicyRow[]>(policyPaths.policies));
-}
-
-async function until<T>(what: string, look: () => T | Promise<T>, ok: (value: T) => boolean): Promise<T> {
-  const deadline = performance.now() + 8000;
-  for (;;) {
-    const value = await look();
-    if (ok(value)) return value;
-    assert.ok(performance.now() < deadline, `not within 8 s: ${what}: ${JSON.stringify(value)}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-/** Who answers a fresh connection from a cluster; undefined = nobody did. */
-async function servedBy(from: ClusterName, service: ServiceKey): Promise<string | undefined> {
-  const port = federation.cluster(from).importPort(service, 80);
-  assert.ok(port !== undefined);
-  try {
-    const { headers, body } = await request(`http://127.0.0.1:${port}/`, { reset: true });
-    await body.dump();
-    const by = headers['x-served-by'];
-    return typeof by === 'string' ? by : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function share(from: ClusterName, service: ServiceKey, to: ClusterName): number {
-  return (
-    federation
-      .cluster(from)
-      .targets(service)
-      .find(({ cluster }) => cluster === to)?.share ?? 0
-  );
-}
+const ask: RunningFederation['ask'] = (cluster, call) => running.ask(cluster, call);
+const apply: RunningFederation['apply'] = (cluster, ...policies) => running.apply(cluster, ...policies);
+const remove: RunningFederation['remove'] = (cluster, name) => running.remove(cluster, name);
+const list: RunningFederation['policies'] = (cluster) => running.policies(cluster);
+const servedBy: RunningFederation['servedBy'] = (from, service) => running.servedBy(from, service);
+const share: RunningFederation['share'] = (from, service, to) => running.share(from, service, to);
 
 suite('policies on a running federation', () => {
-  test('a policy applied in one cluster is in force in all, and each says so', async () => {
+  test('a policy applied in one cluster is in force in all, and each says so', { timeout }, async () => {
     const locality = { preferLocal: false, tiers: [{ match: { clusters: ['south'] } }] };
     const { changes } = await apply(east, policy('TrafficPolicy', 'web', { target: { service: 'web' }, locality }));
     assert.equal(changes[0]?.action, 'created');
@@ -152,7 +88,7 @@ suite('policies on a running federation', () => {
     await until('history tells it', last, (shares) => shares === 'west 100%');
   });
 
-  test('bad policies are refused with everything that is wrong, and change nothing', async () => {
+  test('bad policies are refused with everything that is wrong, and change nothing', { timeout }, async () => {
     const good = policy('TrafficPolicy', 'good', { failover: { hold: '1s' } });
     const bad = policy('TrafficPolicy', 'bad', { failover: { hold: 'soon', spill: 1 } });
     await assert.rejects(apply(west, good, bad), (error: Error) =>
@@ -162,7 +98,9 @@ suite('policies on a running federation', () => {
     await assert.rejects(remove(west, 'TrafficPolicy/shop/none'), { code: 'not-found' });
   });
 
-  test('two policies for one target: the older wins, the other is shown as overridden; a missing target is pending', async () => {
+  test('two policies for one target: the older wins, the other is shown as overridden; a missing target is pending', {
+    timeout,
+  }, async () => {
     await apply(west, policy('TrafficPolicy', 'first', { failover: { hold: '2s' } }));
     await apply(west, policy('TrafficPolicy', 'second', { failover: { hold: '3s' } }));
     await apply(west, policy('TrafficPolicy', 'ghost', { target: { service: 'ghost' } }));
@@ -183,7 +121,9 @@ suite('policies on a running federation', () => {
     for (const { policy: name } of rows) await remove(west, name);
   });
 
-  test('access is judged where the service is: denied callers get nothing, and explain says by which rule', async () => {
+  test('access is judged where the service is: denied callers get nothing, and explain says by which rule', {
+    timeout,
+  }, async () => {
     assert.ok(await servedBy(west, cart));
     await apply(east, policy('AccessPolicy', 'cart', { from: [{ clusters: ['south'] }], to: { services: ['cart'] } }));
     await until(
@@ -212,72 +152,7 @@ suite('policies on a running federation', () => {
     );
   });
 
-  test('placement is kept while every allowed cluster is down', async () => {
-    await apply(west, policy('FederationPolicy', 'default', { placement: { require: { compliance: 'pci' } } }));
-    await until(
-      'south is out',
-      () => federation.cluster(west).targets(web),
-      (targets) => !targets.some(({ cluster }) => cluster === south),
-    );
-    const killed = [east, west]
-      .flatMap((name) => federation.cluster(name).workloads)
-      .filter(({ service }) => service === web);
-    for (const workload of killed) workload.kill();
-    await until(
-      'nobody may serve',
-      () => servedBy(west, web),
-      (by) => by === undefined,
-    );
-    for (let attempt = 0; attempt < 20; attempt += 1) assert.equal(await servedBy(west, web), undefined);
-    const answer = await request(`http://127.0.0.1:${federation.cluster(west).importPort(web, 80)}/`, { reset: true });
-    const told = await answer.body.text();
-    assert.equal(answer.statusCode, 503, told);
-    assert.ok(
-      told.length > 0 && told.length < 200 && !/south|127\.0\.0\.1/.test(told),
-      `short, and nothing about internals: ${told}`,
-    );
-    const explained = await ask(west, (client) => client.get<Explanation>(`${adminPaths.explain}?to=shop/web:80`));
-    assert.match(
-      explained.steps.map(({ title, detail }) => `${title}: ${detail}`).join('\n'),
-      /candidate south: kept out: placement requires compliance=pci/,
-    );
-    for (const workload of killed) await workload.start();
-    await until(
-      'served again',
-      () => servedBy(west, web),
-      (by) => by === 'west' || by === 'east',
-    );
-    await remove(west, 'FederationPolicy/-/default');
-  });
-
-  test('simulate says what gateways then do', async () => {
-    await until(
-      'both serve',
-      () => [share(west, cart, east), share(west, cart, south)],
-      ([a = 0, b = 0]) => a > 0.4 && b > 0.4,
-    );
-    const report = await ask(west, (client) => client.post<SimulationReport>(policyPaths.simulate, { lose: ['east'] }));
-    const simulated = report.services.find(({ service }) => service === cart)?.targets ?? [];
-    assert.deepEqual(report.nowhere, []);
-    const lost = federation.cluster(east).workloads.filter(({ service }) => service === cart);
-    for (const workload of lost) workload.kill();
-    for (const { cluster, after: expected } of simulated) {
-      const name = parseClusterName(cluster);
-      await until(
-        `${cluster} has ${expected}`,
-        () => share(west, cart, name),
-        (part) => Math.abs(part - expected) < 0.001,
-      );
-    }
-    for (const workload of lost) await workload.start();
-    await until(
-      'both serve',
-      () => [share(west, cart, east), share(west, cart, south)],
-      ([a = 0, b = 0]) => a > 0.4 && b > 0.4,
-    );
-  });
-
-  test('drain and undrain under load, by the command line: no failed request', async () => {
+  test('drain and undrain under load, by the command line: no failed request', { timeout }, async () => {
     const port = federation.cluster(west).importPort(cart, 80);
     assert.ok(port !== undefined);
     const traffic = new Traffic({
@@ -290,16 +165,15 @@ suite('policies on a running federation', () => {
       clock: systemClock,
     });
     traffic.start();
-    const server = ['--server', federation.cluster(west).adminSocket];
     try {
-      const preview = await isthmus.run(['drain', 'east', '--over', '1s', ...server]);
+      const preview = await running.run(west, 'drain', 'east', '--over', '1s');
       assert.deepEqual(
         [preview.status, /Preview: nothing was changed/.test(preview.stdout)],
         [0, true],
         preview.stderr,
       );
       assert.ok(share(west, cart, east) > 0.4, 'a preview changes nothing');
-      const drained = await isthmus.run(['drain', 'east', '--over', '1s', '--yes', '--wait', ...server]);
+      const drained = await running.run(west, 'drain', 'east', '--over', '1s', '--yes', '--wait');
       assert.equal(drained.status, 0, drained.stderr);
       assert.match(drained.stderr, /Undo with:\nisthmus undrain east --yes\n[^]*east: Drained, 0% left/);
       await until(
@@ -319,7 +193,7 @@ suite('policies on a running federation', () => {
       );
       const [row] = await ask(south, (client) => client.get<DrainRow[]>(policyPaths.drains));
       assert.deepEqual([row?.target, row?.state, row?.publisher], ['east', 'Drained', 'west']);
-      const undrained = await isthmus.run(['undrain', 'east', '--over', '1s', '--yes', '--wait', ...server]);
+      const undrained = await running.run(west, 'undrain', 'east', '--over', '1s', '--yes', '--wait');
       assert.equal(undrained.status, 0, undrained.stderr);
       await until(
         'east serves again',
@@ -334,20 +208,19 @@ suite('policies on a running federation', () => {
     assert.deepEqual([failed, interrupted], [0, 0]);
   });
 
-  test('the verbs answer and refuse with the right status', async () => {
-    const server = ['--server', federation.cluster(west).adminSocket];
+  test('the verbs answer and refuse with the right status', { timeout }, async () => {
     const file = join(dir, 'web.yaml');
     await writeFile(file, JSON.stringify(policy('TrafficPolicy', 'web', { failover: { hold: '2s' } })));
-    const differs = await isthmus.run(['policy', 'diff', '-f', file, ...server]);
+    const differs = await running.run(west, 'policy', 'diff', '-f', file);
     assert.deepEqual([differs.status, /^\+ kind: TrafficPolicy$/m.test(differs.stdout)], [1, true]);
-    const applied = await isthmus.run(['policy', 'apply', '-f', file, '-o', 'json', ...server]);
+    const applied = await running.run(west, 'policy', 'apply', '-f', file, '-o', 'json');
     assert.equal((JSON.parse(applied.stdout) as PolicyChanges).changes[0]?.action, 'created');
     assert.match(applied.stderr, /isthmus policy delete TrafficPolicy\/shop\/web/);
-    assert.equal((await isthmus.run(['policy', 'diff', '-f', file, ...server])).status, 0);
-    const got = await isthmus.run(['policy', 'get', 'TrafficPolicy/shop/web', '-o', 'yaml', ...server]);
+    assert.equal((await running.run(west, 'policy', 'diff', '-f', file)).status, 0);
+    const got = await running.run(west, 'policy', 'get', 'TrafficPolicy/shop/web', '-o', 'yaml');
     assert.match(got.stdout, /kind: TrafficPolicy/);
     await writeFile(file, 'kind: Nonsense');
-    const refused = await isthmus.run(['policy', 'apply', '-f', file, ...server]);
+    const refused = await running.run(west, 'policy', 'apply', '-f', file);
     assert.deepEqual([refused.status, /apiVersion: is required/.test(refused.stderr)], [2, true], refused.stderr);
     const statuses = await Promise.all(
       [
@@ -356,13 +229,13 @@ suite('policies on a running federation', () => {
         ['simulate', '--lose', 'east', '--lose', 'south', '--lose', 'west'],
         ['simulate', '--load', 'much'],
         ['failover', 'history', 'shop/web', '-o', 'json'],
-      ].map(async (args) => (await isthmus.run([...args, ...server])).status),
+      ].map(async (args) => (await running.run(west, ...args)).status),
     );
     assert.deepEqual(statuses, [1, 1, 1, 2, 0]);
     await remove(west, 'TrafficPolicy/shop/web');
   });
 
-  test('a cluster that may not publish is refused, and what it had published counts no more', async () => {
+  test('a cluster that may not publish is refused, and what it had published counts no more', { timeout }, async () => {
     await apply(south, policy('TrafficPolicy', 'south', { failover: { hold: '9s' } }));
     await until(
       'in force',
