@@ -3,12 +3,15 @@ import { type IncomingMessage, createServer, type Server } from 'node:http';
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import type { GatewayLimits } from '../../../src/gateway/limits.ts';
+import type { AccessPlan } from '../../../src/model/access.ts';
 import type { ClusterRoute, ServiceRoute } from '../../../src/model/route.ts';
 import type { HttpPlan } from '../../../src/model/traffic.ts';
+import { judgeByPolicy } from '../../../src/policy/access.ts';
 import { freePort } from '../../support/ports.ts';
 import { open, readToEnd } from '../support/client.ts';
 import { createTestCa, type TestCa } from '../support/identities.ts';
 import { clusterRoute, linksUp, type Node, serviceRoute, startNode, tableOf, until } from '../support/mesh.ts';
+import { accessPlan } from './support/pair.ts';
 import { failuresOf, type KeepAliveLoad, type LoadOptions, startKeepAliveLoad } from './support/keepalive-load.ts';
 
 const timeout = 60_000;
@@ -46,7 +49,8 @@ describe('with HTTP/1.1 clients that try nothing twice, no request fails', () =>
   });
 
   async function node(cluster: string, instance = 'gw0', limits: Partial<GatewayLimits> = {}): Promise<Node> {
-    const started = await startNode(cluster, { ca, clusters: ['west', 'east', 'south'], instance, limits });
+    const more = { access: judgeByPolicy };
+    const started = await startNode(cluster, { ca, clusters: ['west', 'east', 'south'], instance, limits, more });
     nodes.push(started);
     return started;
   }
@@ -150,10 +154,19 @@ describe('with HTTP/1.1 clients that try nothing twice, no request fails', () =>
     assert.ok(second.access.length > 100);
   });
 
-  it('when the gateways of the other cluster are restarted one after the other', { timeout }, async () => {
+  for (const [how, access] of [
+    ['which carry bytes', undefined],
+    ['which judge each request', accessPlan([{ requests: { pathPrefixes: ['/r'] } }])],
+  ] as const) {
+    it(`when the gateways of the other cluster are restarted one after the other, ${how}`, { timeout }, () =>
+      restartOthers(access),
+    );
+  }
+
+  async function restartOthers(access: AccessPlan | undefined): Promise<void> {
     // Tunnels are not ended by their age: only because their gateway says that it goes.
     const [west, server] = [await node('west', 'gw0', { httpTunnelAgeMs: 3_600_000 }), await counting()];
-    const route = http(serviceRoute({ self: 'east', local: [server.port] }));
+    const route = { ...http(serviceRoute({ self: 'east', local: [server.port] })), ...(access && { access }) };
     const start = async (instance: string): Promise<Node> => {
       const started = await node('east', instance);
       started.table.set(tableOf(started, [route], []));
@@ -189,7 +202,7 @@ describe('with HTTP/1.1 clients that try nothing twice, no request fails', () =>
     await more(steady, 100);
     await steady.stop();
     assertWhole(steady);
-  });
+  }
 
   it('when backends are replaced one after the other, here and in the other cluster', { timeout }, async () => {
     const [west, east] = [await node('west', 'gw0', { httpTunnelAgeMs: 500 }), await node('east')];
