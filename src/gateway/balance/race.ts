@@ -73,7 +73,8 @@ export function race<T>(
   const lose = (runner: Runner, reason: IsthmusError): void => {
     if (runner.settled || finished) return;
     end(runner);
-    error = reason;
+    // One that may pass counts for more: who is denied here might have been let in there.
+    if (error === undefined || reason.code !== 'denied') error = reason;
     advance();
   };
 

@@ -83,6 +83,13 @@ export class Exchange {
     this.details = details;
   }
 
+  /** What the gateway has replied was told as a status of gRPC, which comes with 200; undefined: it was not. */
+  answeredCall(grpcStatus: number | undefined): void {
+    if (grpcStatus === undefined) return;
+    this.grpcStatus = grpcStatus;
+    this.status = 200;
+  }
+
   /** It ends without a whole response. The first word counts. */
   broken(flag: ResponseFlag, details: string): void {
     if (this.flag !== '-') return;

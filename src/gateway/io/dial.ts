@@ -210,8 +210,9 @@ class RemoteAttempt implements Attempt {
     this.#stopWaiting = this.#options.link.whenReady((outcome) => {
       this.#stopWaiting = ignore;
       if (this.#over) return;
-      if (outcome instanceof IsthmusError) this.#fail(outcome);
-      else this.#open(outcome);
+      if (!(outcome instanceof IsthmusError)) return this.#open(outcome);
+      // Whatever lies between the gateways, it is not this caller who was refused.
+      this.#fail(new IsthmusError('unavailable', outcome.message, { cause: outcome }));
     });
   }
 
@@ -252,7 +253,8 @@ class RemoteAttempt implements Attempt {
         this.#blame(answer.reason ?? `status ${answer.status}`);
       }
       const why = answer.reason ?? `status ${answer.status}`;
-      return this.#fail(new IsthmusError('unavailable', `Gateway ${addressOf(link.target)} refused: ${why}`));
+      const code = answer.reason === 'denied' ? 'denied' : 'unavailable';
+      return this.#fail(new IsthmusError(code, `Gateway ${addressOf(link.target)} refused: ${why}`));
     }
     this.#over = true;
     const { book, now } = this.#context;

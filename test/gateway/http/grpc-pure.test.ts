@@ -37,16 +37,17 @@ describe('grpc-timeout (PROTOCOL-HTTP2.md, "Timeout")', () => {
   });
 });
 
-describe('grpcStatusOf (http-grpc-status-mapping.md)', () => {
+describe('grpcStatusOf (http-grpc-status-mapping.md, with a mind of its own about 400, 413, 431 and 504)', () => {
   it('maps what a gateway answers', () => {
     const expected: readonly (readonly [number, number])[] = [
-      [400, 13],
+      [400, 3],
       [401, 16],
       [403, 7],
       [404, 12],
       [413, 8],
       [429, 14],
       [431, 8],
+      [501, 12],
       [500, 2],
       [502, 14],
       [503, 14],

@@ -8,6 +8,7 @@ export type GrpcStatusName =
   | 'ok'
   | 'cancelled'
   | 'unknown'
+  | 'invalidArgument'
   | 'deadlineExceeded'
   | 'permissionDenied'
   | 'resourceExhausted'
@@ -20,6 +21,7 @@ export const grpcStatus: Readonly<Record<GrpcStatusName, GrpcStatus>> = {
   ok: 0,
   cancelled: 1,
   unknown: 2,
+  invalidArgument: 3,
   deadlineExceeded: 4,
   permissionDenied: 7,
   resourceExhausted: 8,
@@ -30,11 +32,12 @@ export const grpcStatus: Readonly<Record<GrpcStatusName, GrpcStatus>> = {
 };
 
 /**
- * http-grpc-status-mapping.md; beyond it what a gateway alone answers: its time-out is the caller's deadline, and what
- * is too large is too large for gRPC as well.
+ * http-grpc-status-mapping.md, but for what a gateway means itself: a call that is not well-formed is its caller's
+ * mistake, where a client that sees a bare 400 can only guess at a broken server; a time-out is the caller's deadline;
+ * and what is too large is too large for gRPC as well.
  */
 const byHttp: ReadonlyMap<number, GrpcStatus> = new Map([
-  [400, grpcStatus.internal],
+  [400, grpcStatus.invalidArgument],
   [401, grpcStatus.unauthenticated],
   [403, grpcStatus.permissionDenied],
   [404, grpcStatus.unimplemented],

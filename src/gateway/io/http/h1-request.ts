@@ -10,6 +10,7 @@ import type { Framing } from '../../http/h1/framing.ts';
 import type { ResponseHead } from '../../http/h1/response-head.ts';
 import {
   bodyTooLarge,
+  forbidden,
   malformed,
   noConnection,
   noEndpoint,
@@ -339,11 +340,12 @@ export class H1Request implements ResponseSink {
     return this.#port.idleAt(place, this.#plan.key).take(place, now, repeatable ? undefined : fresh);
   }
 
-  #landed({ dialled, attempts, nowhere }: Landing): void {
+  #landed({ dialled, attempts, nowhere, error }: Landing): void {
     const { exchange } = this.#plan;
     if (dialled) return this.#joinNew(dialled, attempts);
     exchange.attempts += attempts;
     if (nowhere) return this.#reply(noEndpoint);
+    if (error?.code === 'denied') return this.#reply(forbidden);
     // All candidates have been tried already; another round is another try.
     if (this.#retriesOn('connect')) return this.#try();
     this.#reply(attempts > 1 ? { ...noConnection, flag: 'URX' } : noConnection);

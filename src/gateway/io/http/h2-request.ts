@@ -176,10 +176,7 @@ export class H2Request {
     const stream = this.#stream;
     const { fields, body, grpcStatus } = answerOf(reply, this.#call.grpc);
     this.exchange.replied(reply);
-    if (grpcStatus !== undefined) {
-      this.exchange.grpcStatus = grpcStatus;
-      this.exchange.status = 200;
-    }
+    this.exchange.answeredCall(grpcStatus);
     this.#answered = true;
     this.#complete = true;
     if (stream.destroyed) return;
@@ -403,6 +400,8 @@ export class H2Request {
   }
 
   #unreachable(seat: Extract<Seat, { channel: undefined }>): void {
+    // The gateway over there does not know who asks for what, only that this caller gets nothing.
+    if (seat.error?.code === 'denied') return this.#giveUp(forbidden);
     if (seat.place && this.#mayRetry('connect')) {
       this.#tried.push(seat.place);
       return this.#try();

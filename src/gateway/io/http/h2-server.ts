@@ -4,7 +4,9 @@ import type { SpiffeId } from '../../../model/identity.ts';
 import { IsthmusError } from '../../../model/error.ts';
 import { Exchange } from '../../http/exchange.ts';
 import { answerOf } from '../../http/h2/answer.ts';
-import { bytesOf, type H2RequestHead, type RawFields, readRequestHead } from '../../http/h2/head.ts';
+import { isGrpc } from '../../http/grpc/status.ts';
+import { parseGrpcTimeout } from '../../http/grpc/timeout.ts';
+import { bytesOf, fieldOf, fieldsOf, type H2RequestHead, type RawFields, readRequestHead } from '../../http/h2/head.ts';
 import {
   forbidden,
   headTooLarge,
@@ -147,7 +149,7 @@ class H2Connection implements Held {
     const read = readRequestHead(raw);
     if (!read.ok || !port) {
       const refusal = read.ok ? noRoute : read.status === 501 ? notImplemented(read.detail) : malformed(read.detail);
-      return this.#turnAway(stream, startedAt, refusal);
+      return this.#turnAway(stream, { startedAt, refusal, grpc: isGrpc(fieldOf(raw, 'content-type')) });
     }
     const { head } = read;
     const endStream = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
@@ -177,6 +179,7 @@ class H2Connection implements Held {
     if (head.path.length > limits.httpTargetBytes) return targetTooLong;
     const large = tooLarge(raw, limits);
     if (large) return large;
+    if (badDeadline(head)) return malformed("'grpc-timeout' must be 1 to 8 digits and one of H, M, S, m, u and n");
     const { judge, about } = this.#client;
     const verdict = judge?.(head.method, head.path);
     if (verdict) request.exchange.rule = verdict.rule;
@@ -186,7 +189,10 @@ class H2Connection implements Held {
   }
 
   /** What is no request, or leads nowhere. */
-  #turnAway(stream: ServerHttp2Stream, startedAt: number, refusal: Reply): void {
+  #turnAway(
+    stream: ServerHttp2Stream,
+    { startedAt, refusal, grpc }: { readonly startedAt: number; readonly refusal: Reply; readonly grpc: boolean },
+  ): void {
     const context = this.#context;
     stream.on('error', () => undefined);
     const exchange = new Exchange({
@@ -199,12 +205,20 @@ class H2Connection implements Held {
     exchange.replied(refusal);
     stream.once('close', () => context.ended(exchange));
     if (stream.destroyed) return;
-    const { fields, body } = answerOf(refusal, false);
-    stream.respond([...fields]);
-    stream.end(body);
+    const { fields, body, grpcStatus } = answerOf(refusal, grpc);
+    exchange.answeredCall(grpcStatus);
+    stream.respond([...fields], { endStream: body === undefined });
+    if (body !== undefined) stream.end(body);
     // Nobody reads what it sends; it may stop.
     stream.close();
   }
+}
+
+/** A deadline that nobody can read must not be taken for none. */
+function badDeadline({ fields }: H2RequestHead): boolean {
+  if (!isGrpc(fieldOf(fields, 'content-type'))) return false;
+  const given = fieldsOf(fields, 'grpc-timeout');
+  return given.length > 1 || given.some((value) => parseGrpcTimeout(value) === undefined);
 }
 
 /** RFC 6585 §5. What is larger still was reset by the library. */
