@@ -10,6 +10,7 @@ export type LimitUse = Readonly<
       LimitName,
       | 'connections'
       | 'pendingConnects'
+      | 'pendingConnectsPerPeer'
       | 'connectionsPerPeer'
       | 'handshakes'
       | 'handshakesPerAddress'

@@ -3,6 +3,7 @@ export type LimitName =
   | 'connections'
   | 'connectionsPerPeer'
   | 'pendingConnects'
+  | 'pendingConnectsPerPeer'
   | 'handshakes'
   | 'handshakesPerAddress'
   | 'inboundSessions'
@@ -92,6 +93,13 @@ export const limitSpecs: Readonly<Record<LimitName, LimitSpec>> = {
     max: million,
     about: 'Of these, connections that are still being made.',
     reached: 'As `connections`: at once, nothing waits.',
+  },
+  pendingConnectsPerPeer: {
+    default: 1024,
+    min: 1,
+    max: million,
+    about: 'Of these, connections that one peer may have in the making.',
+    reached: 'As `connectionsPerPeer`.',
   },
   handshakes: {
     default: 1024,

@@ -169,7 +169,13 @@ describe('a gateway that balances', () => {
   });
 
   it('turns away at once what would wait with too many others to be connected', async () => {
-    const [west, importPort] = [await start('west', { limits: { pendingConnects: 2 } }), await freePort()];
+    const limits = {
+      pendingConnects: 2,
+      connectTimeoutMs: 60_000,
+      connectDeadlineMs: 60_000,
+      handshakeTimeoutMs: 60_000,
+    };
+    const [west, importPort] = [await start('west', { limits }), await freePort()];
     // A gateway that takes the connection and says nothing.
     const mute = createServer((socket) => void socket.on('error', () => undefined).resume());
     servers.push(mute);
@@ -184,7 +190,7 @@ describe('a gateway that balances', () => {
     await until('both to wait', () => west.gateway.report().services[0]?.targets[0]?.active === 2);
     const started = performance.now();
     assert.equal((await exchange(importPort, 'x')).end, 'reset');
-    assert.ok(performance.now() - started < 500);
+    assert.ok(performance.now() - started < 20_000);
     assert.equal(west.access.at(-1)?.connection_termination_details, 'pendingConnects');
     for (const socket of waiting) socket.destroy();
   });

@@ -6,7 +6,13 @@ import { type Holder, tooMuch } from '../tunnel/too-much.ts';
 import { Carried, type CarriedOptions, type CarryRequest, type Held } from './carried.ts';
 
 /** Which bound keeps another connection out. */
-export type Overload = Overflow | 'connections' | 'pendingConnects' | 'connectionsPerPeer' | ReceiveOverload;
+export type Overload =
+  | Overflow
+  | 'connections'
+  | 'pendingConnects'
+  | 'connectionsPerPeer'
+  | 'pendingConnectsPerPeer'
+  | ReceiveOverload;
 type ReceiveOverload = 'receiveBudgetBytes' | 'receiveBudgetPerPeerBytes';
 
 /** A connection that is turned away before anything was tried. */
@@ -29,6 +35,8 @@ const cutSlice = 200;
 /** What one peer holds. */
 interface PeerUse {
   open: number;
+  /** Of these, those that are still being made. */
+  pending: number;
   buffered: number;
 }
 
@@ -59,11 +67,12 @@ export class Connections {
     return this.#buffered;
   }
 
-  /** The most that one peer holds: connections, and bytes at the last sweep. */
+  /** The most that one peer holds: connections, those in the making, and bytes at the last weighing. */
   get busiestPeer(): Readonly<PeerUse> {
-    const most = { open: 0, buffered: 0 };
-    for (const { open, buffered } of this.#peers.values()) {
+    const most = { open: 0, pending: 0, buffered: 0 };
+    for (const { open, pending, buffered } of this.#peers.values()) {
       most.open = Math.max(most.open, open);
+      most.pending = Math.max(most.pending, pending);
       most.buffered = Math.max(most.buffered, buffered);
     }
     return most;
@@ -89,6 +98,7 @@ export class Connections {
     if (this.#pending >= limits.pendingConnects) return 'pendingConnects';
     const use = peer && this.#peers.get(peer);
     if (use && use.open >= limits.connectionsPerPeer) return 'connectionsPerPeer';
+    if (use && use.pending >= limits.pendingConnectsPerPeer) return 'pendingConnectsPerPeer';
     if (use && use.buffered > limits.receiveBudgetPerPeerBytes) return 'receiveBudgetPerPeerBytes';
     return entry.circuit.overflow(entry.connection);
   }
@@ -103,15 +113,20 @@ export class Connections {
   }
 
   carry(request: CarryRequest): void {
+    const { peer } = request.about;
     const carried = new Carried(request, this.#options, {
-      settled: () => {
-        this.#pending -= 1;
-      },
+      settled: () => this.#pend(-1, peer),
       ended: (ended) => this.remove(ended),
     });
     this.add(carried);
-    this.#pending += 1;
+    this.#pend(1, peer);
     carried.start();
+  }
+
+  #pend(more: 1 | -1, peer: SpiffeId | undefined): void {
+    this.#pending += more;
+    const use = peer && this.#peers.get(peer);
+    if (use) use.pending += more;
   }
 
   /** One more, which somebody else carries; `remove` must follow. */
@@ -119,7 +134,7 @@ export class Connections {
     this.#open.add(held);
     const { peer } = held;
     if (peer === undefined) return;
-    const use = this.#peers.get(peer) ?? { open: 0, buffered: 0 };
+    const use = this.#peers.get(peer) ?? { open: 0, pending: 0, buffered: 0 };
     use.open += 1;
     this.#peers.set(peer, use);
   }

@@ -481,12 +481,13 @@ class RunningGateway implements Gateway {
   }
 
   #limitUse(): LimitUse {
-    const { open, buffered } = this.#connections.busiestPeer;
+    const { open, pending, buffered } = this.#connections.busiestPeer;
     const pool = this.#pool.use;
     return {
       connections: this.#connections.size,
       pendingConnects: this.#connections.pending,
       connectionsPerPeer: open,
+      pendingConnectsPerPeer: pending,
       receiveBudgetBytes: this.#connections.buffered,
       receiveBudgetPerPeerBytes: buffered,
       handshakes: this.#hbone?.handshakes.all ?? 0,

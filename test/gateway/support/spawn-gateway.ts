@@ -111,7 +111,7 @@ async function answer(child: ChildProcess): Promise<FromGateway> {
 
 /** For proofs of many connections: bounds that are out of the way. */
 export const roomy: { readonly limits: Partial<GatewayLimits>; readonly connection: ConnectionPlan } = {
-  limits: { connections: 16_384, connectionsPerPeer: 16_384, pendingConnects: 16_384 },
+  limits: { connections: 16_384, connectionsPerPeer: 16_384, pendingConnects: 16_384, pendingConnectsPerPeer: 16_384 },
   connection: { maxConnections: 16_384, maxPending: 16_384 },
 };
 
