@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect as connectH2, constants } from 'node:http2';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { request } from 'undici';
@@ -167,6 +169,33 @@ suite('drain of a gateway, by the command line', () => {
     await until('told to go', ask, (connection) => connection === 'close');
     assert.equal((await running.run(east, 'undrain', 'east/gateway-0', '--yes')).status, 0);
     await until('kept again', ask, (connection) => connection !== 'close');
+  });
+
+  test('its HTTP/2 clients are told by GOAWAY, and a stream in progress ends well', { timeout }, async () => {
+    const session = connectH2(`http://127.0.0.1:${running.importPort(east, web)}`);
+    try {
+      const first = session.request({ ':path': '/' }).setEncoding('utf8');
+      assert.match((await first.toArray()).join(''), /answers from east/);
+      const body = session.request({ ':method': 'POST', ':path': '/' }, { endStream: false });
+      await until(
+        'the stream to be open',
+        () => body.id,
+        (id) => id !== undefined,
+      );
+      const told = once(session, 'goaway');
+      assert.equal((await running.run(east, 'drain', 'east/gateway-0', '--yes')).status, 0);
+      assert.equal((await told)[0], constants.NGHTTP2_NO_ERROR);
+      body.setEncoding('utf8').end('late');
+      assert.match((await body.toArray()).join(''), /answers from east/);
+      await until(
+        'the connection to end',
+        () => session.closed,
+        (closed) => closed,
+      );
+    } finally {
+      session.destroy();
+      assert.equal((await running.run(east, 'undrain', 'east/gateway-0', '--yes')).status, 0);
+    }
   });
 
   test('the last gateway of a cluster, and the last cluster of a service, come with a warning', {
