@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { type ClientHttp2Session, connect, createServer } from 'node:http2';
 import type { Socket } from 'node:net';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { exchange, open, readToEnd } from '../support/client.ts';
@@ -286,5 +287,112 @@ describe('requests from another cluster, judged one by one', { timeout }, () => 
       assert.doesNotMatch(backend.seen().join(), /\/2/);
       assert.equal((await pair.logged(1))[0]?.connection_termination_details, 'not exported any more');
     });
+  });
+});
+
+describe('requests over HTTP/2 from another cluster', { timeout }, () => {
+  const server = createServer((request, response) => {
+    const { url } = request;
+    seen.push(url);
+    if (url.endsWith('/slow')) response.write('begun');
+    else response.end('ok');
+  });
+  const seen: string[] = [];
+  let pair: Pair;
+
+  before(async () => {
+    pair = await startPair({ serve: [(socket) => void server.emit('connection', socket)], protocol: 'http2' });
+  });
+  after(() => pair.close());
+  afterEach(() => {
+    pair.setAccess();
+    seen.length = 0;
+    pair.east.access.length = 0;
+  });
+
+  async function withClient<T>(who: string | undefined, use: (session: ClientHttp2Session) => Promise<T>): Promise<T> {
+    pair.speakAs(who);
+    const session = connect(`http://127.0.0.1:${pair.port}`);
+    session.on('error', () => undefined);
+    try {
+      return await use(session);
+    } finally {
+      session.destroy();
+    }
+  }
+
+  function ask(session: ClientHttp2Session, path: string, method = 'GET'): Promise<number> {
+    return new Promise((resolve) => {
+      const request = session.request({ ':path': path, ':method': method });
+      request.on('error', () => resolve(0)).resume();
+      request.once('response', ({ ':status': status }) => resolve(Number(status)));
+    });
+  }
+
+  it('each is judged by itself, many at a time', async () => {
+    pair.setAccess(readOpen);
+    const statuses = await withClient('cart', (session) =>
+      Promise.all([
+        ask(session, '/open/1'),
+        ask(session, '/shut'),
+        ask(session, '/open/1', 'POST'),
+        ask(session, '/open/../shut'),
+        ask(session, '/open/2'),
+      ]),
+    );
+    assert.deepEqual(statuses, [200, 403, 403, 403, 200]);
+    assert.deepEqual(seen.toSorted(), ['/open/1', '/open/2']);
+    const entries = await pair.logged(5);
+    const refusals = entries.filter((one) => one.response_code === 403);
+    assert.ok(refusals.length === 3 && refusals.every((one) => one.response_flags === 'RBAC'));
+  });
+
+  it('a session through a tunnel is one caller’s: each arrives in the name of its own', async () => {
+    pair.setAccess({ audit: true, ...readOpen });
+    const callers = ['cart', 'ads', undefined, 'cart', 'ads'];
+    for (const [index, who] of callers.entries()) {
+      assert.equal(await withClient(who, (session) => ask(session, `/${index}`)), 200);
+    }
+    const entries = await pair.logged(callers.length);
+    assert.deepEqual(
+      new Map(entries.map((one) => [one.path, one.source_identity])),
+      new Map(callers.map((who, index) => [`/${index}`, who === undefined ? null : workload(who)])),
+    );
+  });
+
+  it('when access changes, what is in progress ends, and what comes next is judged', async () => {
+    pair.setAccess(readOpen);
+    await withClient('cart', async (session) => {
+      const request = session.request({ ':path': '/open/slow' });
+      const ended = new Promise<string>((resolve) => {
+        request.on('error', () => resolve('error')).on('end', () => resolve('end'));
+      });
+      await new Promise((resolve) => void request.once('data', resolve));
+      pair.setAccess({ requests: { pathPrefixes: ['/other'] } });
+      assert.equal(await ended, 'error');
+      assert.equal(await ask(session, '/open/next'), 403);
+    });
+    const entries = await pair.logged(2);
+    assert.deepEqual(
+      entries.map((one) => [one.path, one.response_flags]),
+      [
+        ['/open/slow', 'RBAC'],
+        ['/open/next', 'RBAC'],
+      ],
+    );
+    assert.ok(!seen.includes('/open/next'));
+  });
+
+  it('bytes that went by unseen end, and with them the session that they were', async () => {
+    await withClient('cart', async (session) => {
+      assert.equal(await ask(session, '/shut'), 200);
+      pair.setAccess(readOpen);
+      // The first may still be on the session that was cut.
+      let status = await ask(session, '/shut/again');
+      for (let tries = 0; tries < 50 && status > 500; tries += 1) status = await ask(session, '/shut/again');
+      assert.equal(status, 403);
+      assert.equal(await ask(session, '/open'), 200);
+    });
+    assert.ok(!seen.includes('/shut/again'));
   });
 });
