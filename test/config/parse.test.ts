@@ -331,9 +331,20 @@ test('the admin API cannot open beyond its socket: an address in place of a path
     ['agent', agent],
     ['authority', authority],
   ] as const) {
-    for (const address of ['0.0.0.0:7070', '127.0.0.1:7070', "'[::]:7070'", 'tcp://0.0.0.0:7070', 'http://east/', 7070]) {
+    for (const address of [
+      '0.0.0.0:7070',
+      '127.0.0.1:7070',
+      "'[::]:7070'",
+      'tcp://0.0.0.0:7070',
+      'http://east/',
+      7070,
+    ]) {
       const problems = problemsOf(kind, `${text}\nadmin: ${address}\n`).join();
-      assert.match(problems, /admin: .*(must be the path of a Unix socket.*looks like an address|must be a path)/, problems);
+      assert.match(
+        problems,
+        /admin: .*(must be the path of a Unix socket.*looks like an address|must be a path)/,
+        problems,
+      );
     }
   }
   assert.match(
