@@ -78,12 +78,12 @@ describe('over a long way', { timeout: 60_000 }, () => {
   }
 
   /**
-   * The most that was ever on the way while `transfer` ran, again and again until that is nearly `windowBytes`: on a busy
+   * The most that was ever on the way while `transfer` ran, again and again until it is at least so much: on a busy
    * machine a window may have gone before the rest of it could follow.
    */
   async function filled(
     direction: keyof InFlight,
-    windowBytes: number,
+    { windowBytes, part }: { readonly windowBytes: number; readonly part: number },
     transfer: () => Promise<unknown>,
   ): Promise<void> {
     const deadline = performance.now() + 15_000;
@@ -92,8 +92,8 @@ describe('over a long way', { timeout: 60_000 }, () => {
     do {
       await transfer();
       most = Math.max(most, way.mostInFlight()[direction]);
-    } while (most < windowBytes * 0.9 && performance.now() < deadline);
-    assert.ok(most > windowBytes * 0.9, `${most} bytes ${direction}, of a window of ${windowBytes}`);
+    } while (most < windowBytes * part && performance.now() < deadline);
+    assert.ok(most > windowBytes * part, `${most} bytes ${direction}, of a window of ${windowBytes}`);
     assert.ok(most < windowBytes * overhead, `${most} bytes ${direction}, of a window of ${windowBytes}`);
   }
 
@@ -103,15 +103,16 @@ describe('over a long way', { timeout: 60_000 }, () => {
   ] as const) {
     it(`${what} of one connection is on the way, and not more`, async () => {
       const importPort = await farAway({ streamWindowBytes: windowBytes });
-      await filled('down', windowBytes, () => download(importPort, 4 * windowBytes));
-      await filled('up', windowBytes, () => upload(importPort, 4 * windowBytes));
+      await filled('down', { windowBytes, part: 0.9 }, () => download(importPort, 4 * windowBytes));
+      await filled('up', { windowBytes, part: 0.9 }, () => upload(importPort, 4 * windowBytes));
     });
   }
 
   it('all connections together have no more on the way than the window of the session', async () => {
     const importPort = await farAway({ sessionsPerGateway: 1, sessionWindowBytes: 2 * mebibyte });
     const eight = (): Promise<unknown> => Promise.all(Array.from({ length: 8 }, () => download(importPort, mebibyte)));
-    await filled('down', 2 * mebibyte, eight);
+    // More than one of them may have.
+    await filled('down', { windowBytes: 2 * mebibyte, part: 0.6 }, eight);
   });
 
   it('a window after the other arrives, not a frame after the other', async (t) => {
