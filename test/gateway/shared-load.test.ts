@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ServiceBook } from '../../src/gateway/balance/service-book.ts';
-import { parseClusterName } from '../../src/model/names.ts';
+import { parseClusterName, parseReplicaName } from '../../src/model/names.ts';
 import { step } from '../../src/policy/shares.ts';
 import { serviceRoute } from './support/mesh.ts';
 
@@ -57,5 +57,26 @@ describe('ServiceBook, load that other gateways bring', () => {
     entry.target(parseClusterName('east')).active = 7;
     book.setSiblings(new Map([[route.key, 10]]), 0);
     assert.equal(entry.carriedHere, 3);
+  });
+
+  it('of another cluster is what its gateways say, and at least what goes there from here', () => {
+    const [east, south] = ['east', 'south'].map(parseClusterName);
+    assert.ok(east && south);
+    const targets = [east, south].map((cluster, tier) => ({ ...base.targets[0], cluster, tier, rated: 10 }));
+    const { book, entry } = start({ ...route, targets: targets as typeof route.targets });
+    const toEast = (now: number): number => {
+      book.refresh(now);
+      return Math.round((entry.result.shares.get(east) ?? 0) * 100);
+    };
+    entry.target(east).active = 6;
+    assert.equal(toEast(10), 80, 'nothing was said');
+    entry.target(east).load.note(parseReplicaName('gw0'), 8, 20);
+    assert.equal(toEast(20), 40, 'others send there, too');
+    assert.equal(toEast(10_020), 40);
+    assert.equal(toEast(10_021), 80, 'what was said is old');
+    entry.target(east).load.note(parseReplicaName('gw0'), 2, 10_100);
+    assert.equal(toEast(10_100), 80, 'another gateway of it may carry the rest');
+    entry.target(east).active = 0;
+    assert.equal(toEast(10_200), 100);
   });
 });

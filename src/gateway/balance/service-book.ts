@@ -22,7 +22,7 @@ import { factsOf, sameFacts } from '../health/facts.ts';
 import { isOutlier, type Tally } from '../health/success-rate.ts';
 import type { Moves } from './moves.ts';
 import { TargetOrder } from './order.ts';
-import { type EndpointState, type Judged, ServiceEntry } from './service-entry.ts';
+import { type EndpointState, type Judged, ServiceEntry, type TargetState } from './service-entry.ts';
 
 /** Something went out of use or came back, for the log. */
 export interface HealthChange {
@@ -270,7 +270,7 @@ export class ServiceBook {
       load: (cluster) =>
         cluster === this.#options.self
           ? entry.carriedHere + this.#siblingLoad(entry, now)
-          : entry.targets.get(cluster)?.load.total(now),
+          : remoteLoad(entry.targets.get(cluster), now),
     });
     const due = entry.result.changesAt !== undefined && entry.result.changesAt <= now;
     if (!entry.stale && !due && sameFacts(facts, entry.facts)) return;
@@ -287,6 +287,13 @@ export class ServiceBook {
 
 function judgedOf(subject: Subject): Judged {
   return subject.kind === 'endpoint' ? subject.state : subject.entry.target(subject.cluster);
+}
+
+/** What its gateways said lately, and never less than what this gateway itself has there. */
+function remoteLoad(state: TargetState | undefined, now: number): number | undefined {
+  const own = state && state.active > 0 ? state.active : undefined;
+  const told = state?.load.total(now);
+  return own === undefined || told === undefined ? (told ?? own) : Math.max(told, own);
 }
 
 function sum(a: Tally, b: Tally): Tally {
