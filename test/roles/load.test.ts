@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { after, before, suite, test } from 'node:test';
 import { Agent, request } from 'undici';
 import { type FailoverEvent, policyPaths } from '../../src/model/policy-report.ts';
-import { web, west } from '../../src/roles/demo/federation.ts';
+import { cart, east, web, west } from '../../src/roles/demo/federation.ts';
 import { type AddedGateway, policy, RunningFederation, until } from './support/running-federation.ts';
 import { type StandIn, standIn } from './support/stand-in.ts';
 
@@ -117,7 +117,7 @@ suite('spill by load, over time', () => {
     await workload.start();
     await running.apply(
       west,
-      policy('TrafficPolicy', 'web', { target: { service: 'web' }, failover: { hold: '1s', returnOver: '8s' } }),
+      policy('TrafficPolicy', 'web', { target: { service: 'web' }, failover: { hold: '500ms', returnOver: '5s' } }),
     );
     await until('west serves all', shares, (both) => both.every((share) => share === 1));
     workload.kill();
@@ -149,5 +149,48 @@ suite('spill by load, over time', () => {
       assert.ok(between.size >= 3, `gateway ${gateway} returned in ${between.size} steps: ${parts.join(' ')}`);
     }
     await running.remove(west, 'TrafficPolicy/shop/web');
+  });
+
+  test('what another cluster carries counts as well: above spillAt the next tier takes part', { timeout }, async () => {
+    const workload = running.demo.cluster(east).workloads.find(({ service }) => service === cart);
+    assert.ok(workload);
+    const kept: ServerResponse[] = [];
+    const busy = await standIn(workload, (asked, response) => {
+      if (asked.url === '/held') kept.push(response);
+      else response.end('now');
+    });
+    const agent = new Agent({ connections: 100 });
+    const tiers = [{ match: { clusters: ['east'] } }, { match: { clusters: ['south'] } }];
+    const failover = { spillAt: '10%', hold: '0s', returnOver: '1s' };
+    const held: Promise<void>[] = [];
+    try {
+      await running.apply(
+        west,
+        policy('TrafficPolicy', 'cart', { target: { service: 'cart' }, locality: { tiers }, failover }),
+      );
+      const toEast = (): number => running.share(west, cart, east);
+      await until('east serves all', toEast, (share) => share === 1);
+      const url = `http://127.0.0.1:${running.importPort(west, cart)}/held`;
+      while (kept.length < 18) {
+        const before = kept.length;
+        let answered = false;
+        const holding = request(url, { dispatcher: agent }).then(({ body }) => body.dump());
+        held.push(holding.finally(() => (answered = true)));
+        await until(
+          'held in east, or answered in south',
+          () => kept.length > before || answered,
+          (known) => known,
+        );
+      }
+      await until('south takes part', toEast, (share) => Math.abs(share - 82 / 90) < 0.001);
+      for (const response of kept.splice(0)) response.end('late');
+      await Promise.all(held);
+      await until('east serves all again', toEast, (share) => share === 1);
+    } finally {
+      await agent.destroy();
+      await busy.close();
+      await workload.start();
+      await running.remove(west, 'TrafficPolicy/shop/cart');
+    }
   });
 });
