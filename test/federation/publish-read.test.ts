@@ -303,6 +303,27 @@ test('loss of contact is not deletion, also over a restart', async () => {
   await empty.close();
 });
 
+test('a signer that is trusted no more: said as soon as the roster is there, though the hub has nothing new', {
+  timeout: 60_000,
+}, async () => {
+  await using site = await Site.on(createEmbeddedHub());
+  const sealer = site.seals.sealer(east);
+  await forge(site.hub, sealer, { epoch: 5, revision: 5, values: new Map([[web, encodeRecord(withReady(7))]]) });
+  const reader = await site.reader(west);
+  await eventually(reader.partitions, (p) => readyAt(p, web) === 7);
+  site.seals.distrust(sealer);
+  site.trust.set(trustOf(entryOf(east), entryOf(west), entryOf(south)));
+  const seen = await eventually(reader.partitions, (p) => p.get(east)?.problem !== undefined);
+  assert.match(seen.get(east)?.problem ?? '', /^distrusted: head of east on hub memory: /);
+  assert.equal(readyAt(seen, web), 7, 'until its owner says it anew, or the roster drops the owner');
+  await forge(site.hub, site.seals.sealer(east), {
+    epoch: 6,
+    revision: 1,
+    values: new Map([[web, encodeRecord(withReady(8))]]),
+  });
+  await eventually(reader.partitions, (p) => readyAt(p, web) === 8 && p.get(east)?.problem === undefined);
+});
+
 test('a signer that has run out: what it said is taken by whoever has nothing, and is stale', {
   timeout: 60_000,
 }, async () => {

@@ -177,6 +177,11 @@ export class PartitionFollower {
     return undefined;
   }
 
+  /** Who is trusted has changed: the head is to be looked at again, though it is the same. */
+  recheck(): void {
+    this.#headBytes = undefined;
+  }
+
   /** Looks at a lease as polled: one that has moved on is a sign of life. */
   async considerLease(bytes: Uint8Array | undefined): Promise<void> {
     if (!bytes || (this.#leaseBytes && Buffer.compare(bytes, this.#leaseBytes) === 0)) return;

@@ -151,7 +151,12 @@ class PartitionsReader implements Reader {
 
   async start(): Promise<void> {
     const { trust, hub, readsSelf } = this.#options;
-    this.#ends.push(trust.subscribe(() => void this.#follow()));
+    this.#ends.push(
+      trust.subscribe(() => {
+        for (const { follower } of this.#members.values()) follower.recheck();
+        void this.#follow();
+      }),
+    );
     if (readsSelf) this.#ends.push(readsSelf.subscribe(() => void this.#follow()));
     await this.#follow();
     this.#ends.push(hub.subscribe((hint) => this.#heard(hint)));
