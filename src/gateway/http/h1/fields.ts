@@ -68,19 +68,22 @@ function kindOf(bytes: Buffer, start: number, end: number): FieldKind {
 }
 
 const perField = 4;
+/** Most heads have no more; a connection that has seen a larger one keeps the room. */
+const firstRoom = 16;
 
 /** The field lines of one head as offsets into its bytes: no string is made of what nobody asks for. */
 export class FieldLines {
   readonly #max: number;
-  readonly #offsets: Int32Array;
-  readonly #kinds: Uint8Array;
+  #offsets: Int32Array;
+  #kinds: Uint8Array;
   #bytes: Buffer = Buffer.alloc(0);
   #count = 0;
 
   constructor(max: number) {
     this.#max = max;
-    this.#offsets = new Int32Array(max * perField);
-    this.#kinds = new Uint8Array(max);
+    const room = Math.min(max, firstRoom);
+    this.#offsets = new Int32Array(room * perField);
+    this.#kinds = new Uint8Array(room);
   }
 
   get count(): number {
@@ -133,6 +136,7 @@ export class FieldLines {
     let at = start;
     while (at < last) {
       if (this.#count >= this.#max) return tooMany;
+      if (this.#count === this.#kinds.length) this.#grow();
       const nameStart = at;
       while (isTokenByte(bytes[at])) at += 1;
       if (bytes[at] !== colon || at === nameStart) return nameFault(bytes[at], at === nameStart);
@@ -152,6 +156,16 @@ export class FieldLines {
       at += 2;
     }
     return at === last ? undefined : 'A field line does not end where the head does';
+  }
+
+  #grow(): void {
+    const room = Math.min(this.#max, 2 * this.#kinds.length);
+    const offsets = new Int32Array(room * perField);
+    offsets.set(this.#offsets);
+    this.#offsets = offsets;
+    const kinds = new Uint8Array(room);
+    kinds.set(this.#kinds);
+    this.#kinds = kinds;
   }
 }
 
