@@ -34,7 +34,8 @@ export async function runCli(args: readonly string[], world: World): Promise<num
   }
 }
 
-function buildProgram(world: World, choose: Choose): Command {
+/** Every verb with its flags. */
+export function buildProgram(world: World, choose: Choose): Command {
   const program = new Command('isthmus')
     .description('Links clusters into one federation: gateways, one trust root, shared services.')
     .configureOutput({
