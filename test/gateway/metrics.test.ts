@@ -136,6 +136,36 @@ describe('the metrics listener', () => {
     assert.deepEqual(await bytes(), [8, 8], 'after its end');
   });
 
+  for (const [what, head] of [
+    ['a response', 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n'],
+    ['an upgraded connection', 'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nabc'],
+  ] as const) {
+    it(`counts the bytes of ${what} of HTTP that goes on, and each once`, async () => {
+      const talker = await startBackend((socket) => void socket.once('data', () => socket.write(head)));
+      const [west, importPort] = [await start('west'), await freePort()];
+      try {
+        const route = serviceRoute({ self: 'west', importPort, local: [talker.port] });
+        const ports = route.ports.map((port) => ({ ...port, appProtocol: 'http' }));
+        west.table.set(tableOf(west, [{ ...route, ports }], []));
+        await until('import port', () => west.gateway.importPorts().size === 1);
+        const client = await open(importPort);
+        client.resume().write('GET / HTTP/1.1\r\nhost: web\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n');
+        const sent = async (): Promise<number | undefined> =>
+          valueOf((await get(west, '/metrics')).text, 'isthmus_bytes_sent_total');
+        const deadline = performance.now() + 20_000;
+        while ((await sent()) !== 3 && performance.now() < deadline) await sleep(50);
+        assert.equal(await sent(), 3, 'while it is open');
+        assert.equal(west.access.length, 0);
+        client.resetAndDestroy();
+        await until('its end', () => west.access.length === 1);
+        assert.equal(await sent(), 3, 'after its end');
+        assert.equal(west.access[0]?.bytes_sent, 3);
+      } finally {
+        await talker.close();
+      }
+    });
+  }
+
   it('shows every limit, its use, and who was turned away by it', async () => {
     const { west, importPort } = await pair({ connections: 2 });
     const held = [await open(importPort), await open(importPort)];

@@ -6,6 +6,7 @@ import {
   type ConnectionFacts,
   type ResponseFlag,
 } from '../access-log.ts';
+import type { CarriedBytes } from '../metrics/traffic.ts';
 import type { Reply } from './reply.ts';
 
 /** What is known of a request once its head was read. */
@@ -63,6 +64,8 @@ export class Exchange {
   traceparent: string | undefined;
   grpcStatus: number | undefined;
   #ended = false;
+  #toldReceived = 0;
+  #toldSent = 0;
 
   constructor(start: ExchangeStart) {
     this.about = start.about;
@@ -95,6 +98,16 @@ export class Exchange {
     if (this.flag !== '-') return;
     this.flag = flag;
     this.details = details;
+  }
+
+  /** What was carried since the last call, and where; a request may last for days. */
+  carried(): CarriedBytes | undefined {
+    const { service, cluster, about, bytesReceived, bytesSent } = this;
+    const [received, sent] = [bytesReceived - this.#toldReceived, bytesSent - this.#toldSent];
+    if (service === undefined || cluster === undefined || received + sent === 0) return undefined;
+    this.#toldReceived = bytesReceived;
+    this.#toldSent = bytesSent;
+    return { direction: about.direction, destination: cluster, service, received, sent };
   }
 
   /** Once: whoever calls it first owns the end. */

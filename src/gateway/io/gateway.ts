@@ -254,6 +254,7 @@ class RunningGateway implements Gateway {
       ports,
       h2: new H2Seats(ports, { upstreams, clock, limits }),
       connections: this.#connections,
+      goesOn: (exchange) => this.#requestGoesOn(exchange),
       ended: (exchange) => this.#requestEnded(exchange),
       draining: () => this.#isDraining,
       sendsAway: () => this.#sendsAway,
@@ -266,15 +267,17 @@ class RunningGateway implements Gateway {
     return this.#stage === 'draining' || this.#stage === 'closed';
   }
 
+  #requestGoesOn(exchange: Exchange): void {
+    const bytes = exchange.carried();
+    if (bytes) this.#metrics.carried(bytes);
+  }
+
   #requestEnded(exchange: Exchange): void {
     const { clock, accessLog } = this.#options;
     const now = clock.monotonic();
     this.#requests.ended(exchange, now);
     if (exchange.details !== undefined && isLimitReason(exchange.details)) this.#metrics.count(exchange.details);
-    const { service, cluster, about, bytesReceived: received, bytesSent: sent } = exchange;
-    if (service !== undefined && cluster !== undefined && received + sent > 0) {
-      this.#metrics.carried({ direction: about.direction, destination: cluster, service, received, sent });
-    }
+    this.#requestGoesOn(exchange);
     // Made only to be written.
     if (accessLog && this.#isLogged(exchange.flag)) accessLog(exchange.entry(now, clock.now()));
   }

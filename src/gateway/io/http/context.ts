@@ -24,6 +24,8 @@ export interface HttpContext {
   /** Ways to upstreams for requests that came over HTTP/2. */
   readonly h2: H2Seats;
   readonly connections: Connections;
+  /** Takes each request that goes on once a second: metrics of bytes. */
+  readonly goesOn: (exchange: Exchange) => void;
   /** Takes each request after its end: log and metrics. */
   readonly ended: (exchange: Exchange) => void;
   /** The gateway takes nothing new: connections end with the request in progress. */

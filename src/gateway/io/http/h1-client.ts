@@ -25,11 +25,19 @@ import {
 } from '../../http/reply.ts';
 import { sniffH2 } from '../../http/sniff.ts';
 import { flagOf, type Held } from '../carried.ts';
-import { abortEnd, type CutReason, type Splice, splice, type SpliceEnd, wasReset } from '../splice.ts';
+import {
+  abortEnd,
+  type CutReason,
+  type Splice,
+  splice,
+  type SpliceEnd,
+  type SpliceResult,
+  wasReset,
+} from '../splice.ts';
 import { bulkBytes, corkForTurn } from '../turn.ts';
 import { tunnelFor } from './tunnel-key.ts';
 import type { HttpClient, HttpContext } from './context.ts';
-import { H1Request, type RequestOwner } from './h1-request.ts';
+import { H1Request, type RequestOwner, type UpgradeBytes } from './h1-request.ts';
 import type { H1Upstream } from './h1-upstream.ts';
 import type { HttpPort } from './ports.ts';
 
@@ -87,6 +95,8 @@ export class H1Client implements Held, RequestOwner {
   #paused = false;
   #opened: HttpClient['opened'];
   #splice: Splice | undefined;
+  /** Tells what an upgraded connection has carried since the last time. */
+  #tellUpgrade: (() => void) | undefined;
   #reading = false;
   #requests = 0;
   #headSince = 0;
@@ -133,6 +143,7 @@ export class H1Client implements Held, RequestOwner {
   sweep(now: number): void {
     const { limits, draining } = this.#context;
     this.#splice?.sweep(now, limits);
+    this.#tellUpgrade?.();
     this.#request?.sweep(now, limits.idleTimeoutMs);
     const restMs = now - this.#quietSince;
     if (this.#phase === 'head' && this.#buffer.pending === 0) {
@@ -224,12 +235,16 @@ export class H1Client implements Held, RequestOwner {
     if (this.#rest.length > 0) other.write(this.#rest);
     const early = this.#rest.length;
     this.#rest = empty;
-    this.#splice = splice(this.#end, other, (result) => {
-      const { bytesFromClient, bytesFromUpstream, cause } = result;
-      const [received, sent] = [bytesFromClient + early, bytesFromUpstream + leftover.length];
-      request?.upgradeEnded(upstream, { received, sent, flag: flagOf(result), details: cause });
+    const bytesOf = ({ bytesFromClient, bytesFromUpstream }: Splice | SpliceResult): UpgradeBytes => ({
+      received: bytesFromClient + early,
+      sent: bytesFromUpstream + leftover.length,
+    });
+    const running = splice(this.#end, other, (result) => {
+      request?.upgradeEnded(upstream, { ...bytesOf(result), flag: flagOf(result), details: result.cause });
       this.#gone();
     });
+    this.#splice = running;
+    this.#tellUpgrade = (): void => request?.upgradeGoesOn(bytesOf(running));
     this.#end.resume();
     other.resume();
   }

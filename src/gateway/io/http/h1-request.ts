@@ -80,6 +80,12 @@ const freshMs = 1000;
 /** Time before the upstream's own idle time-out at which a connection is not used any more. */
 const keepAlivePart = 0.8;
 
+/** Of a connection that was upgraded, both ways. */
+export interface UpgradeBytes {
+  readonly received: number;
+  readonly sent: number;
+}
+
 /** One request from its head to the end of its response: tries, time-outs, and what each side is told. */
 export class H1Request implements ResponseSink {
   readonly #context: HttpContext;
@@ -200,6 +206,7 @@ export class H1Request implements ResponseSink {
   /** Called each second. */
   sweep(now: number, idleTimeoutMs: number): void {
     if (this.#bytes !== this.#sweptBytes) {
+      this.#tell(this.#responseBody?.content ?? 0);
       this.#sweptBytes = this.#bytes;
       this.#quietSince = now;
       return;
@@ -570,19 +577,28 @@ export class H1Request implements ResponseSink {
     this.#owner.upgraded(upstream, chunk.subarray(start, end));
   }
 
+  #tell(sent: number): void {
+    const { exchange } = this.#plan;
+    exchange.bytesSent = sent;
+    this.#context.goesOn(exchange);
+  }
+
+  /** After `upgraded`: what the two ends, which were joined, have carried so far. */
+  upgradeGoesOn({ received, sent }: UpgradeBytes): void {
+    this.#plan.exchange.bytesReceived = this.#body.content + received;
+    this.#tell(sent);
+  }
+
   /** After `upgraded`: the two ends were joined, and have ended. */
   upgradeEnded(
     upstream: H1Upstream,
-    result: {
-      readonly received: number;
-      readonly sent: number;
+    result: UpgradeBytes & {
       readonly flag: ResponseFlag;
       readonly details?: string;
     },
   ): void {
     const { exchange } = this.#plan;
-    exchange.bytesReceived += result.received;
-    exchange.bytesSent += result.sent;
+    this.upgradeGoesOn(result);
     if (result.flag !== '-') exchange.broken(result.flag, result.details ?? '');
     this.#endAttempt();
     upstream.dialled.release('good');

@@ -191,6 +191,7 @@ export class H2Request {
   sweep(now: number): void {
     const bytes = this.exchange.bytesReceived + this.exchange.bytesSent;
     if (bytes !== this.#seenBytes) {
+      this.#side.context.goesOn(this.exchange);
       this.#seenBytes = bytes;
       this.#quietSince = now;
       return;

@@ -116,6 +116,7 @@ export async function startH2Front(options: H2FrontOptions): Promise<H2Front> {
         ports,
         h2,
         connections,
+        goesOn: () => undefined,
         ended: (exchange) => void entries.push(exchange.entry(clock.monotonic(), clock.now())),
         draining: () => draining,
         sendsAway: () => draining,
@@ -135,6 +136,7 @@ export async function startH2Front(options: H2FrontOptions): Promise<H2Front> {
     setEndpoints,
     sweep(now = clock.monotonic()) {
       connections.sweep(now);
+      connections.weigh();
       h2.sweep(now);
     },
     drain() {
