@@ -9,6 +9,7 @@ import { parseClusterName, parseReplicaName } from '../../src/model/names.ts';
 import type { ServiceRoute } from '../../src/model/route.ts';
 import { systemClock } from '../../src/runtime/io/clock.ts';
 import { loadService } from '../../src/runtime/io/grpc.ts';
+import { type CarriedLoads, encodeCarriedLoads } from '../../src/wire/carried-loads.ts';
 import type { GatewayAdvert, GatewayReport } from '../../src/wire/gateway-report.ts';
 import { encodeServiceRoute, TableDigest } from '../../src/wire/route-table.ts';
 import type { TrustUpdate } from '../../src/wire/trust-update.ts';
@@ -202,6 +203,18 @@ describe('connectConfig', () => {
     assert.equal(trusts.length, 1);
     assert.equal(String(trusts[0]?.sealedRoster), 'roster');
     assert.ok(log.some(({ message }) => message === 'a trust update was refused'));
+  });
+
+  it('hands over what other gateways carry, refuses what is none, and goes on', async () => {
+    const told: CarriedLoads[] = [];
+    await agent.listen(port);
+    await connect({ onLoads: (loads) => void told.push(loads) });
+    await until('hello', () => agent.hellos.length === 1);
+    agent.send({ carriedLoads: Buffer.from('{"shop/web":-1}') });
+    agent.send({ carriedLoads: encodeCarriedLoads(new Map([[web.key, 7]])) });
+    await until('loads', () => told.length > 0);
+    assert.deepEqual(told, [new Map([[web.key, 7]])]);
+    assert.ok(log.some(({ message }) => message === 'what other gateways carry was refused'));
   });
 
   it('starts from the last good table with the agent down, and says so in its greeting later', async () => {
