@@ -70,7 +70,8 @@ suite('placement while every allowed cluster is down', () => {
         assert.ok(text.length > 0 && text.length < 200 && !/south|127\.0\.0\./.test(text), text);
         // The allowed cluster is asked each time, so that it serves again at once; no other one is.
         const { response_code, response_flags, destination_cluster } = await logged();
-        assert.deepEqual([response_code, response_flags, destination_cluster], [503, 'UF', null]);
+        assert.deepEqual([response_code, destination_cluster], [503, null]);
+        assert.match(response_flags, /^(UF|URX)$/, 'once, or several times when its gateways were tried in turn');
       }
       const explained = await running.ask(west, (client) => client.get<Explanation>('/v1/explain?to=shop/web:80'));
       const steps = explained.steps.map(({ title, detail }) => `${title}: ${detail}`).join('\n');
