@@ -22,7 +22,7 @@ const perPeerBytes = 64 << 20;
  * Growth of the process for each byte that it may hold: those that came before it was weighed again, and those that were
  * given up and not collected yet.
  */
-const growthPerHeld = 3;
+const growthPerHeld = 4;
 /** For each connection that the attacker opens, and for sockets and garbage of the others. */
 const connectionBytes = 25 << 10;
 const besideBytes = 96 << 20;

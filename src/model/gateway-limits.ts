@@ -214,7 +214,8 @@ export const limitSpecs: Readonly<Record<LimitName, LimitSpec>> = {
     default: 256 * mebibyte,
     min: mebibyte,
     max: 64 * gibibyte,
-    about: 'Bytes held for slow receivers in the whole process, weighed at least four times a second.',
+    about:
+      'Bytes held for slow receivers in the whole process, weighed four times a second; resident memory may grow by four times as much.',
     reached: 'New connections are turned away as with `connections` until receivers catch up.',
   },
   receiveBudgetPerPeerBytes: {
