@@ -68,6 +68,35 @@ suite('cookbook, on a running federation', () => {
     return found;
   }
 
+  test('07: of 600 requests each cluster serves its stated part, as far as chance allows', { timeout }, async () => {
+    await withRecipe('07-canary.yaml', async () => {
+      const stated = new Map([
+        [west, 0.45],
+        [east, 0.5],
+        [south, 0.05],
+      ]);
+      await until(
+        'shares as stated',
+        () => [...stated].map(([cluster, part]) => Math.abs(running.share(west, web, cluster) - part)),
+        (differences) => Math.max(...differences) < 1e-9,
+      );
+      const served = new Map<string | undefined, number>();
+      const requests = 600;
+      for (let done = 0; done < requests; done += 10) {
+        for (const [status, by] of await Promise.all(Array.from({ length: 10 }, () => ask(west, web)))) {
+          assert.equal(status, 200);
+          served.set(by, (served.get(by) ?? 0) + 1);
+        }
+      }
+      let chiSquare = 0;
+      for (const [cluster, part] of stated) {
+        chiSquare += ((served.get(cluster) ?? 0) - part * requests) ** 2 / (part * requests);
+      }
+      // Two degrees of freedom: by chance alone once in a million.
+      assert.ok(chiSquare < 27.6, `chi-square ${chiSquare}: ${JSON.stringify([...served])}`);
+    });
+  });
+
   test('11: a GET that meets 503 is tried again, a POST is not', { timeout }, async () => {
     const own = workload(west, web);
     let [tries, answered] = [0, 0];
