@@ -83,10 +83,25 @@ describe('Liveness', () => {
   it('has no opinion after it was held up itself', () => {
     const liveness = new Liveness(rules, 0);
     liveness.check(0, 0, 1);
-    assert.equal(liveness.check(5000, 0, 1).kind, 'alive');
-    assert.equal(liveness.check(5250, 0, 1).kind, 'alive');
-    assert.equal(liveness.check(5500, 0, 1).kind, 'alive');
-    assert.equal(liveness.check(5750, 0, 1).kind, 'dead');
+    let now = 5000;
+    for (let verdict = liveness.check(now, 0, 1); verdict.kind === 'alive'; verdict = liveness.check(now, 0, 1)) {
+      now += verdict.nextMs;
+    }
+    assert.equal(now, 5750);
+  });
+
+  it('does not count the time that it lost little by little', () => {
+    const liveness = new Liveness(rules, 0);
+    let now = 0;
+    let lostMs = 0;
+    for (let verdict = liveness.check(now, 0, 1); verdict.kind === 'alive'; verdict = liveness.check(now, 0, 1)) {
+      const late = verdict.nextMs > 50 ? 100 : 0;
+      now += verdict.nextMs + late;
+      lostMs += late;
+    }
+    assert.ok(lostMs >= 400, `${lostMs} ms lost`);
+    assert.ok(now - lostMs >= 700, `dead after ${now} ms, of which ${lostMs} were lost`);
+    assert.ok(now < 2000, `dead after ${now} ms`);
   });
 
   it('measures the round trip', () => {

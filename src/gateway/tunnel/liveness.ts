@@ -59,8 +59,10 @@ export class Liveness {
     if (streams > 0) this.#usedAt = now;
     const inUse = now - this.#usedAt < inUseMs;
     const lookMs = inUse ? pingIntervalMs / 2 : pingIntervalMs;
-    const heldUp = now - this.#dueAt > heldUpMs;
-    if (bytes !== this.#bytes || heldUp) this.#heardAt = now;
+    const lateMs = Math.max(0, now - this.#dueAt);
+    if (bytes !== this.#bytes || lateMs > heldUpMs) this.#heardAt = now;
+    // What this process lost little by little, as a busy machine makes it, the peer did not miss either.
+    else this.#heardAt = Math.min(now, this.#heardAt + lateMs);
     this.#bytes = bytes;
     if (this.#pingAt !== undefined) {
       const silentMs = now - this.#heardAt;
