@@ -80,7 +80,7 @@ suite('isthmus demo --scenario failover --json', () => {
     assert.equal(requests.failed, 0);
     assert.ok(requests.sent > 1000, `${requests.sent} sent`);
     assert.ok(requests.interrupted <= 32, `${requests.interrupted} interrupted`);
-    assert.ok(failover.detectMs >= 0 && failover.detectMs <= failover.recoverMs && failover.recoverMs < 5000);
+    assert.ok(failover.detectMs >= 0 && failover.detectMs <= failover.recoverMs && failover.recoverMs < 20_000);
     assert.deepEqual(await leftovers(), []);
   });
 });

@@ -11,6 +11,7 @@ import type { RouteTable } from '../../src/model/route.ts';
 import { type DemoFederation, east, startDemoFederation, west } from '../../src/roles/demo/federation.ts';
 import { systemClock as clock } from '../../src/runtime/io/clock.ts';
 import { createLog } from '../../src/runtime/io/log.ts';
+import { importPortsFrom } from '../support/ports.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 
 /** A change in one cluster is routable in the others within tens of milliseconds. */
@@ -52,15 +53,17 @@ suite('an export in east is routable in west, and its withdrawal too', () => {
     test(`over ${what}`, async () => {
       const dir = await mkdtemp(join(tmpdir(), 'isthmus-propagation-'));
       const hub = await open();
-      const federation = await startDemoFederation({
-        stateDir: join(dir, 'demo'),
-        hub,
-        services: [],
-        portsFrom: undefined,
-        clock,
-        log,
-      });
+      let federation: DemoFederation | undefined;
       try {
+        federation = await startDemoFederation({
+          stateDir: join(dir, 'demo'),
+          hub,
+          services: [],
+          portsFrom: undefined,
+          importPortsFrom: importPortsFrom(),
+          clock,
+          log,
+        });
         const { source } = federation.cluster(east).parts;
         const [endpoint] = [...source.current.services.values()].flatMap((service) => service.endpoints);
         assert.ok(endpoint);
@@ -94,7 +97,7 @@ suite('an export in east is routable in west, and its withdrawal too', () => {
         // Polling alone would take 1000. How fast it is, the benchmark measures on a machine that does nothing else.
         assert.ok(median < 500, `median ${median} ms of ${took.map((ms) => ms.toFixed(1)).join(' ')}`);
       } finally {
-        await federation.close();
+        await federation?.close();
         await hub.close();
         await rm(dir, { recursive: true, force: true });
       }

@@ -9,11 +9,11 @@ import type { ClusterName } from '../../src/model/names.ts';
 import { parseClusterName } from '../../src/model/names.ts';
 import type { Hub } from '../../src/model/ports/hub.ts';
 import type { TrustStatus } from '../../src/model/trust-report.ts';
-import { isFree } from '../../src/roles/agent/import-ports.ts';
 import { type DemoFederation, east, startDemoFederation, west } from '../../src/roles/demo/federation.ts';
 import { systemClock } from '../../src/runtime/io/clock.ts';
 import { createLog } from '../../src/runtime/io/log.ts';
 import { dialTls, secureContextOf, type TlsMaterial } from '../../src/runtime/io/tls.ts';
+import { importPortsFrom } from '../support/ports.ts';
 
 const south = parseClusterName('south');
 const log = createLog('test', 'silent');
@@ -55,29 +55,6 @@ function hidingHub(hub: Hub): { readonly hub: Hub; readonly hide: () => void } {
   };
 }
 
-/** Ports of the block's listeners, and of the first imports of each cluster, as the demo takes them. */
-const blockOffsets = [
-  ...Array.from({ length: 20 }, (_, index) => index),
-  100,
-  101,
-  102,
-  1100,
-  1101,
-  1102,
-  2100,
-  2101,
-  2102,
-];
-
-/** A block for one federation alone: tests beside this one run demos on the usual ports. */
-async function freeBlock(): Promise<number> {
-  for (;;) {
-    const first = 8000 + Math.floor(Math.random() * 400) * 20;
-    const free = await Promise.all(blockOffsets.map((offset) => isFree('127.0.0.1', first + offset)));
-    if (free.every(Boolean)) return first;
-  }
-}
-
 async function start(t: TestContext): Promise<{ readonly federation: DemoFederation; readonly hide: () => void }> {
   const dir = await mkdtemp(join(tmpdir(), 'isthmus-revocation-'));
   const { hub, hide } = hidingHub(createEmbeddedHub());
@@ -91,7 +68,8 @@ async function start(t: TestContext): Promise<{ readonly federation: DemoFederat
     stateDir: dir,
     hub,
     services: [],
-    portsFrom: await freeBlock(),
+    portsFrom: undefined,
+    importPortsFrom: importPortsFrom(),
     clock: systemClock,
     log,
   });

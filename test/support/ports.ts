@@ -31,3 +31,11 @@ function isFree(port: number): Promise<boolean> {
       });
   });
 }
+
+/**
+ * Where the import ports of one federation may begin. Those of two that run at once must not: both find a port free before
+ * either listens on it.
+ */
+export function importPortsFrom(): number {
+  return randomInt(first, end - 3000);
+}

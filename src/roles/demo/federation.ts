@@ -45,7 +45,7 @@ function admissionOf(name: ClusterName): Partial<Admission> {
 const failover: FailoverPlan = { healthyThreshold: 0.7, holdMs: 1000, returnOverMs: 3000 };
 const importPortsPerCluster = 1000;
 const firstImportPort = 20_000;
-const readyTimeoutMs = 20_000;
+const readyTimeoutMs = 60_000;
 /** The passphrase lies beside the key here, so a cost that keeps people waiting would protect nothing. */
 const scryptCost = { N: 2 ** 12 };
 
@@ -55,6 +55,8 @@ export interface DemoFederationOptions {
   readonly hub: Hub;
   readonly services: readonly DemoService[];
   readonly portsFrom: number | undefined;
+  /** First import port of the first cluster. Default: 100 behind `portsFrom`, else 20000. */
+  readonly importPortsFrom?: number;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -74,14 +76,16 @@ export async function startDemoFederation(options: DemoFederationOptions): Promi
   const started = new Started(log);
   try {
     await ensurePrivateDir(stateDir);
-    const ports = new DemoPorts(options.portsFrom, clock.random());
+    const { portsFrom } = options;
+    const ports = new DemoPorts(portsFrom, clock.random());
+    const firstImport = options.importPortsFrom ?? (portsFrom === undefined ? firstImportPort : portsFrom + 100);
     const authority = await startDemoAuthority(options, ports);
     started.add('authority', () => authority.close());
     const clusters = new Map<ClusterName, DemoCluster>();
     const starting = names.map(async (name, index) => {
       const workloads = await startWorkloads(name, ports, started);
       const { token } = await authority.authority.issueToken({ cluster: name, admission: admissionOf(name) });
-      const first = (options.portsFrom ?? firstImportPort - 100) + 100 + index * importPortsPerCluster;
+      const first = firstImport + index * importPortsPerCluster;
       return startDemoCluster({
         name,
         stateDir: join(stateDir, name),

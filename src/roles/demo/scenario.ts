@@ -26,7 +26,7 @@ export interface ScenarioResult {
 const concurrency = 16;
 const steadyMs = 1500;
 const pollMs = 2;
-const detectTimeoutMs = 5000;
+const detectTimeoutMs = 20_000;
 const returnTimeoutMs = 12_000;
 
 export interface ScenarioContext {
@@ -54,7 +54,7 @@ export async function failoverScenario(context: ScenarioContext): Promise<Scenar
     tell(`traffic from west to ${web}: ${concurrency} clients that do not retry`);
     await until(context, () => traffic.counts.succeeded >= concurrency * 10, {
       what: 'the first answers',
-      timeoutMs: 10_000,
+      timeoutMs: 30_000,
     });
     await sleep(clock, steadyMs, context.signal);
     const first = await kill(context, { traffic, victim: west });

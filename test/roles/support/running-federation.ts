@@ -19,6 +19,7 @@ import { createLog } from '../../../src/runtime/io/log.ts';
 import { freePort } from '../../support/ports.ts';
 import { type Isthmus, isthmusIn } from '../../cli/isthmus.ts';
 import type { Ended } from '../../cli/ended.ts';
+import { importPortsFrom } from '../../support/ports.ts';
 
 const withinMs = 20_000;
 
@@ -67,7 +68,8 @@ export class RunningFederation {
     const ends = [() => rm(dir, { recursive: true, force: true }), () => hub.close()];
     try {
       const log = createLog('test', 'silent');
-      const options = { stateDir: dir, hub, services, portsFrom: undefined, clock: systemClock, log };
+      const ports = { portsFrom: undefined, importPortsFrom: importPortsFrom() };
+      const options = { stateDir: dir, hub, services, ...ports, clock: systemClock, log };
       const demo = await startDemoFederation(options);
       ends.push(() => demo.close());
       return new RunningFederation(demo, dir, ends);
