@@ -4,7 +4,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { frame, frameType, settings, uint32 } from '../support/frames.ts';
 import { serviceRoute, until } from '../support/mesh.ts';
 import { type H2Front, startH2Front } from './support/h2-front.ts';
-import { headersFrame, onRequests, type RawH2, rawClient, rawServer, request } from './support/h2-raw.ts';
+import { codeOf, headersFrame, onRequests, type RawH2, rawClient, rawServer, request } from './support/h2-raw.ts';
 import { startPair } from './support/pair.ts';
 
 /** A hang fails soon, and says where. */
@@ -142,4 +142,34 @@ describe('a session that is ended ends its connection, whether its peer reads or
       });
     }
   }
+});
+
+describe('a gateway that an operator has taken out of use', () => {
+  it('tells its clients to go, serves who comes all the same, and tells it a while later', each, async (t) => {
+    const server = await rawServer((session) =>
+      onRequests(session, (stream) => session.send(headersFrame(stream, [[':status', '200']]))),
+    );
+    t.after(() => server.close());
+    const front = await startH2Front({ endpoints: [server.port], appProtocol: 'h2c' });
+    t.after(() => front.close());
+    const guest = async (): Promise<RawH2> => {
+      const client = await rawClient(front.port);
+      t.after(() => void client.socket.destroy());
+      client.send(headersFrame(1, request()));
+      await client.frame(frameType.headers, 1);
+      return client;
+    };
+    const sentAway = (client: RawH2): boolean => client.frames().some(({ type }) => type === frameType.goaway);
+    const early = await guest();
+    front.sendAway();
+    assert.equal(codeOf(await early.frame(frameType.goaway)), 0);
+    const late = await guest();
+    const came = performance.now();
+    front.sweep(came + 5000);
+    late.send(headersFrame(3, request()));
+    await late.frame(frameType.headers, 3);
+    assert.equal(sentAway(late), false);
+    front.sweep(came + 11_000);
+    assert.equal(codeOf(await late.frame(frameType.goaway)), 0);
+  });
 });

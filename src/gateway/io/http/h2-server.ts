@@ -31,6 +31,8 @@ import type { HttpPort } from './ports.ts';
 const keepAliveMs = 60_000;
 /** A client that was told to go away, and for which nothing runs, is gone after this, whether it has heard it or not. */
 const leaveMs = 5000;
+/** How long who comes to a gateway that sends its clients away may stay before it is told so, too. */
+const visitMs = 10_000;
 
 const asterisk: Reply = notImplemented("'OPTIONS *' is not carried from HTTP/2 to HTTP/1.1");
 
@@ -46,13 +48,15 @@ class H2Connection implements Held {
   readonly #guard: SessionGuard;
   readonly #requests = new Set<H2Request>();
   #session: ServerHttp2Session | undefined;
+  readonly #openedAt: number;
   #idleSince: number;
   #ending = false;
 
   constructor(client: HttpClient, context: HttpContext) {
     this.#client = client;
     this.#context = context;
-    this.#idleSince = context.clock.monotonic();
+    this.#openedAt = context.clock.monotonic();
+    this.#idleSince = this.#openedAt;
     this.#guard = new SessionGuard(context.limits, this.#idleSince);
   }
 
@@ -94,7 +98,12 @@ class H2Connection implements Held {
     if (this.#requests.size > 0) this.#idleSince = now;
     const idleMs = now - this.#idleSince;
     if (this.#session?.closed && idleMs >= leaveMs) this.#destroy();
-    else if (idleMs >= this.#context.limits.httpKeepAliveMs) this.drain();
+    else if (idleMs >= this.#context.limits.httpKeepAliveMs || this.#staysTooLong(now)) this.drain();
+  }
+
+  /** It came although the gateway sends clients away: it may have nowhere else to go, or not have known. */
+  #staysTooLong(now: number): boolean {
+    return this.#context.sendsAway() && now - this.#openedAt >= visitMs;
   }
 
   /** Tells the client to go away; requests in progress go on. */

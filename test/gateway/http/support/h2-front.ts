@@ -47,6 +47,8 @@ export interface H2Front {
   /** What the gateway does each second. */
   sweep(now?: number): void;
   drain(): void;
+  /** An operator takes it out of use: whoever comes is served all the same. */
+  sendAway(): void;
   /** Ends every connection at once. */
   cut(): void;
   close(): Promise<void>;
@@ -85,6 +87,7 @@ export async function startH2Front(options: H2FrontOptions): Promise<H2Front> {
   const h2 = new H2Seats(ports, { upstreams, clock, limits });
   const connections = new Connections({ limits, clock, accessLog: undefined });
   let draining = false;
+  let away = false;
   let made = 0;
   const service = parseServiceKey('shop/web');
   const server = await listenTcp({ host: '127.0.0.1', port: 0 }, (end) => {
@@ -119,7 +122,7 @@ export async function startH2Front(options: H2FrontOptions): Promise<H2Front> {
         goesOn: () => undefined,
         ended: (exchange) => void entries.push(exchange.entry(clock.monotonic(), clock.now())),
         draining: () => draining,
-        sendsAway: () => draining,
+        sendsAway: () => draining || away,
         tracer: options.tracer,
         requestId: () => `made-${(made += 1)}`,
       },
@@ -142,6 +145,10 @@ export async function startH2Front(options: H2FrontOptions): Promise<H2Front> {
     drain() {
       draining = true;
       server.stop();
+      connections.drain();
+    },
+    sendAway() {
+      away = true;
       connections.drain();
     },
     cut: () => connections.cutAll(),
