@@ -8,6 +8,8 @@ const leastHealth = 1e-6;
 export interface Level {
   /** 0 to 1: what the target could carry. */
   readonly health: number;
+  /** 0 to `health`: what it had before it got better, whatever has been granted since. */
+  readonly firm: number;
   /** 0 to `health`: what it is given, after an outage or a dip. */
   readonly granted: number;
   /** 0 to 1: its part of what its siblings of equal health have. */
@@ -28,6 +30,7 @@ export function levelOf(
 ): Level {
   if (health < leastHealth) return settled(0);
   if (!before || before.level >= health) return settled(health);
+  const firm = before.level;
   const since = before.betterSince ?? now;
   // From here on the target takes all that it takes with full health.
   const enough = plan.healthyThreshold > 0 ? Math.min(plan.healthyThreshold, health) : health;
@@ -35,9 +38,11 @@ export function levelOf(
   const gained =
     plan.returnOverMs === 0 ? (elapsed >= 0 ? enough : 0) : (enough * Math.max(0, elapsed)) / plan.returnOverMs;
   const granted = before.level + gained;
-  if (granted >= enough && elapsed >= 0) return settled(health);
+  // All of it counts; for the last time not as what it had before.
+  if (granted >= enough && elapsed >= 0) return { ...settled(health), firm, holdEnds: now };
   return {
     health,
+    firm,
     granted: Math.min(granted, health),
     ramp: Math.min(1, granted / enough),
     state: { level: before.level, betterSince: since },
@@ -48,6 +53,7 @@ export function levelOf(
 function settled(health: number): Level {
   return {
     health,
+    firm: health,
     granted: health,
     ramp: health > 0 ? 1 : 0,
     state: { level: health, betterSince: undefined },

@@ -47,8 +47,11 @@ export function stepAt(
 
 /** How much of what stands against a target counts. */
 interface Strictness {
-  /** Holds and returns in progress. */
-  readonly holds: boolean;
+  /**
+   * What of its health: `firm`, what it had before it got better; `granted`, that and what has been granted since;
+   * `all`, whatever the hold.
+   */
+  readonly health: 'firm' | 'granted' | 'all';
   /** Load above `spillAt`. */
   readonly load: boolean;
 }
@@ -58,12 +61,15 @@ function divide(weighed: readonly Weighed[], plan: FailoverPlan): ReadonlyMap<Cl
   const tiers = [...new Set(weighed.map((each) => each.target.tier))]
     .sort((a, b) => a - b)
     .map((tier) => weighed.filter((each) => each.target.tier === tier && each.left > 0));
+  // What did not just get better could not carry it: traffic does not wait for a hold to end. Whoever returns has no say
+  // in this, or it would lose, by getting better, what it was given because nothing else was there.
+  const firm = new Filled();
+  firm.pass(tiers, plan, { health: 'firm', load: true });
+  const held = firm.total >= (plan.panicThreshold ?? defaultPanicThreshold);
   const filled = new Filled();
-  filled.pass(tiers, plan, { holds: true, load: true });
-  // What else there is could not carry it: traffic does not wait for a hold to end, nor for load to fall.
-  if (filled.total < (plan.panicThreshold ?? defaultPanicThreshold))
-    filled.pass(tiers, plan, { holds: false, load: true });
-  if (filled.total <= leastShare) filled.pass(tiers, plan, { holds: false, load: false });
+  filled.pass(tiers, plan, { health: held ? 'granted' : 'all', load: true });
+  // Nor for load to fall.
+  if (filled.total <= leastShare) filled.pass(tiers, plan, { health: 'all', load: false });
   return filled.scaled();
 }
 
@@ -100,7 +106,7 @@ class Filled {
 function wanted(members: readonly Weighed[], threshold: number, strict: Strictness): number {
   const rated = sum(members, capacity);
   // While it returns, a target counts for what it is given: a tier does not shrink when one of it gets better.
-  const serving = sum(members, (each) => capacity(each) * (strict.holds ? each.level.granted : each.level.health));
+  const serving = sum(members, (each) => capacity(each) * healthOf(each, strict));
   const usable = sum(members, (each) => partOf(each, strict));
   if (rated === 0 || serving === 0 || usable === 0) return 0;
   const whole = threshold > 0 ? Math.min(1, serving / rated / threshold) : 1;
@@ -113,10 +119,16 @@ function capacity({ target, left }: Weighed): number {
   return target.capacity * left;
 }
 
+function healthOf({ level }: Weighed, { health }: Strictness): number {
+  if (health === 'all') return level.health;
+  return health === 'granted' ? level.granted : level.firm;
+}
+
 /** Its part among its siblings. */
-function partOf({ target, level, left, admitted }: Weighed, { holds, load }: Strictness): number {
-  const part = (target.weight ?? target.capacity) * left * level.health;
-  return part * (holds ? level.ramp : 1) * (load ? admitted.part : 1);
+function partOf(each: Weighed, strict: Strictness): number {
+  const { target, level, left, admitted } = each;
+  const health = strict.health === 'granted' ? level.health * level.ramp : healthOf(each, strict);
+  return (target.weight ?? target.capacity) * left * health * (strict.load ? admitted.part : 1);
 }
 
 /** Whether health says so little that choosing by it would overload the few that look good. */

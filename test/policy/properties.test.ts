@@ -187,7 +187,7 @@ suite('shares over time', () => {
           );
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: 4000 },
     );
   });
 

@@ -101,6 +101,33 @@ suite('shares.step', () => {
     assert.match(result.reasons.get(west) ?? '', /nothing else serves/);
   });
 
+  test('what a cluster is given because nothing else was there it keeps while it gets better', () => {
+    const alone = route([target(west, { tier: 1 }), target(east, { tier: 0, capacity: 0.2 })]);
+    const both = (health: number): ServiceFacts =>
+      new Map([
+        [west, { reachable: true, health }],
+        [east, { reachable: true, health: 0.1 }],
+      ]);
+    let state = step(alone, both(0), none, 0).state;
+    let before = 0;
+    for (const [now, health] of [
+      [100, 0.2],
+      [600, 0.4],
+      [1100, 0.6],
+      [1900, 0.8],
+      [2600, 1],
+      [3600, 1],
+      [4600, 1],
+      [4850, 1],
+    ] as const) {
+      const result = step(alone, both(health), state, now);
+      const share = result.shares.get(west) ?? 0;
+      assert.ok(share >= before - 1e-9, `${before} → ${share} at ${now} ms`);
+      assert.ok(share > 0.5);
+      [state, before] = [result.state, share];
+    }
+  });
+
   test('nowhere to go is an empty answer with a reason for each target', () => {
     const facts = new Map([west, east, south].map((cluster) => [cluster, down]));
     const result = step(three, facts, none, 0);
