@@ -30,7 +30,6 @@ export function levelOf(
 ): Level {
   if (health < leastHealth) return settled(0);
   if (!before || before.level >= health) return settled(health);
-  const firm = before.level;
   const since = before.betterSince ?? now;
   // From here on the target takes all that it takes with full health.
   const enough = plan.healthyThreshold > 0 ? Math.min(plan.healthyThreshold, health) : health;
@@ -38,11 +37,10 @@ export function levelOf(
   const gained =
     plan.returnOverMs === 0 ? (elapsed >= 0 ? enough : 0) : (enough * Math.max(0, elapsed)) / plan.returnOverMs;
   const granted = before.level + gained;
-  // All of it counts; for the last time not as what it had before.
-  if (granted >= enough && elapsed >= 0) return { ...settled(health), firm, holdEnds: now };
+  if (granted >= enough && elapsed >= 0) return settled(health);
   return {
     health,
-    firm,
+    firm: before.level,
     granted: Math.min(granted, health),
     ramp: Math.min(1, granted / enough),
     state: { level: before.level, betterSince: since },

@@ -30,14 +30,15 @@ export function stepAt(
 ): SharesResult {
   const plan = route.failover;
   const weighed = route.targets.map((target) => weigh(target, { plan, ...known, moment }));
-  const shares = divide(weighed, plan);
+  const { shares, lifted } = divide(weighed, plan);
   const state = new Map<ClusterName, TargetState>();
   const reasons = new Map<ClusterName, string>();
   const barred = new Set<ClusterName>();
   let changesAt: number | undefined;
   for (const each of weighed) {
     const { cluster } = each.target;
-    state.set(cluster, { ...each.level.state, admitted: each.admitted.part, at: moment.now });
+    const level = lifted.has(each) ? { level: each.level.health, betterSince: undefined } : each.level.state;
+    state.set(cluster, { ...level, admitted: each.admitted.part, at: moment.now });
     reasons.set(cluster, reasonOf(each, shares.get(cluster) ?? 0, plan));
     if (each.left === 0 && each.target.drain?.drained) barred.add(cluster);
     if (each.changesAt !== undefined) changesAt = Math.min(changesAt ?? each.changesAt, each.changesAt);
@@ -45,32 +46,55 @@ export function stepAt(
   return { shares, state, reasons, barred, panic: panics(weighed, plan), changesAt };
 }
 
-/** How much of what stands against a target counts. */
+/** What of a target's health counts: what it had before it got better, that and what was granted since, or all. */
+type Counted = 'firm' | 'granted' | 'all';
+
+/** How much of what stands against targets counts. */
 interface Strictness {
-  /**
-   * What of its health: `firm`, what it had before it got better; `granted`, that and what has been granted since;
-   * `all`, whatever the hold.
-   */
-  readonly health: 'firm' | 'granted' | 'all';
+  readonly counted: (each: Weighed) => Counted;
   /** Load above `spillAt`. */
   readonly load: boolean;
 }
 
-/** Shares by tier; empty = nothing has any health that may be used. */
-function divide(weighed: readonly Weighed[], plan: FailoverPlan): ReadonlyMap<ClusterName, number> {
+type Tiers = readonly (readonly Weighed[])[];
+
+interface Division {
+  /** By cluster; empty = nothing has any health that may be used. */
+  readonly shares: ReadonlyMap<ClusterName, number>;
+  /** Whose hold or return is over before its time. */
+  readonly lifted: ReadonlySet<Weighed>;
+}
+
+function divide(weighed: readonly Weighed[], plan: FailoverPlan): Division {
   const tiers = [...new Set(weighed.map((each) => each.target.tier))]
     .sort((a, b) => a - b)
     .map((tier) => weighed.filter((each) => each.target.tier === tier && each.left > 0));
-  // What did not just get better could not carry it: traffic does not wait for a hold to end. Whoever returns has no say
-  // in this, or it would lose, by getting better, what it was given because nothing else was there.
-  const firm = new Filled();
-  firm.pass(tiers, plan, { health: 'firm', load: true });
-  const held = firm.total >= (plan.panicThreshold ?? defaultPanicThreshold);
+  // What else there is could not carry it: traffic does not wait for a hold to end. How well a cluster is has no say in
+  // whether its own is lifted, or it would lose by getting better.
+  const lifted = new Set(
+    weighed.filter(
+      (each) => isHeld(each) && totalOf(tiers, plan, (other) => (other === each ? 'firm' : 'granted')) < panicOf(plan),
+    ),
+  );
   const filled = new Filled();
-  filled.pass(tiers, plan, { health: held ? 'granted' : 'all', load: true });
+  filled.pass(tiers, plan, { counted: (each) => (lifted.has(each) ? 'all' : 'granted'), load: true });
   // Nor for load to fall.
-  if (filled.total <= leastShare) filled.pass(tiers, plan, { health: 'all', load: false });
-  return filled.scaled();
+  if (filled.total <= leastShare) filled.pass(tiers, plan, { counted: () => 'all', load: false });
+  return { shares: filled.scaled(), lifted };
+}
+
+function isHeld({ level }: Weighed): boolean {
+  return level.state.betterSince !== undefined;
+}
+
+function totalOf(tiers: Tiers, plan: FailoverPlan, counted: Strictness['counted']): number {
+  const filled = new Filled();
+  filled.pass(tiers, plan, { counted, load: true });
+  return filled.total;
+}
+
+function panicOf({ panicThreshold = defaultPanicThreshold }: FailoverPlan): number {
+  return panicThreshold;
 }
 
 /** Shares while they are handed out, tier by tier. */
@@ -80,7 +104,7 @@ class Filled {
   readonly #byTier: number[] = [];
 
   /** Gives each tier, in order, what it asks for beyond what it has, as far as there is something left. */
-  pass(tiers: readonly (readonly Weighed[])[], plan: FailoverPlan, strict: Strictness): void {
+  pass(tiers: Tiers, plan: FailoverPlan, strict: Strictness): void {
     for (const [index, members] of tiers.entries()) {
       const has = this.#byTier[index] ?? 0;
       const share = Math.min(1 - this.total, wanted(members, plan.healthyThreshold, strict) - has);
@@ -119,23 +143,24 @@ function capacity({ target, left }: Weighed): number {
   return target.capacity * left;
 }
 
-function healthOf({ level }: Weighed, { health }: Strictness): number {
-  if (health === 'all') return level.health;
-  return health === 'granted' ? level.granted : level.firm;
+function healthOf(each: Weighed, { counted }: Strictness): number {
+  const { health, granted, firm } = each.level;
+  const what = counted(each);
+  return what === 'all' ? health : what === 'granted' ? granted : firm;
 }
 
 /** Its part among its siblings. */
 function partOf(each: Weighed, strict: Strictness): number {
   const { target, level, left, admitted } = each;
-  const health = strict.health === 'granted' ? level.health * level.ramp : healthOf(each, strict);
+  const health = strict.counted(each) === 'granted' ? level.health * level.ramp : healthOf(each, strict);
   return (target.weight ?? target.capacity) * left * health * (strict.load ? admitted.part : 1);
 }
 
 /** Whether health says so little that choosing by it would overload the few that look good. */
-function panics(weighed: readonly Weighed[], { panicThreshold = defaultPanicThreshold }: FailoverPlan): boolean {
+function panics(weighed: readonly Weighed[], plan: FailoverPlan): boolean {
   const rated = sum(weighed, capacity);
   const serving = sum(weighed, (each) => capacity(each) * each.level.health);
-  return rated > 0 && serving / rated < panicThreshold;
+  return rated > 0 && serving / rated < panicOf(plan);
 }
 
 function sum<T>(items: readonly T[], of: (item: T) => number): number {
