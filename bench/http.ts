@@ -32,8 +32,8 @@ const callConnections = 16;
 const callStreams = 4;
 /** Equal load: this part of what the slowest has carried in the same round. */
 const ratePart = 0.5;
-/** Code is compiled as it gets hot; that of HTTP/2 is much. */
-const warmUpSeconds = { h1: 1, h2: 4 };
+/** Code is compiled as it gets hot, by threads that share the core with it: a tail of its own until that is over. */
+const warmUpSeconds = 8;
 
 interface Scenario {
   readonly contestants: readonly ((stage: Stage) => Promise<Contestant>)[];
@@ -141,7 +141,7 @@ async function play(scenario: Scenario, stage: Stage, { rounds, seconds, atRate,
   };
   try {
     for (const start of scenario.contestants) contestants.push(await start(stage));
-    for (const contestant of contestants) await closedLoop(contestant, stage, warmUpSeconds[stage.h2 ? 'h2' : 'h1']);
+    for (const contestant of contestants) await closedLoop(contestant, stage, warmUpSeconds);
     for (let round = 0; round < rounds; round += 1) {
       // Another order in each round, so that nobody always runs on a warmer or colder machine.
       const order = contestants.map((_, index) => contestants[(index + round) % contestants.length]);
