@@ -77,6 +77,15 @@ describe('gRPC through what restarts, drains and dies', () => {
     await until(`${calls} more calls`, () => running.calls.length >= goal);
   };
 
+  /** A gateway whose clients' calls go to a server of its own cluster. */
+  async function fronting(server: EchoServer): Promise<{ west: Node; port: number }> {
+    const west = await node('west');
+    const port = await freePort();
+    west.table.set(tableOf(west, [grpc(serviceRoute({ self: 'west', local: [server.port] }), port)], []));
+    await until('the import listener', () => west.gateway.importPorts().size === 1);
+    return { west, port };
+  }
+
   /** A gateway of west whose clients' calls go to east. */
   async function importing(gateways: readonly Node[]): Promise<{ west: Node; port: number; setGateways: SetGateways }> {
     const west = await node('west');
@@ -94,10 +103,7 @@ describe('gRPC through what restarts, drains and dies', () => {
 
   it("the client's gateway drains: calls in progress finish, the connection is told to go away", each, async () => {
     const server = await backend(1500);
-    const west = await node('west');
-    const port = await freePort();
-    west.table.set(tableOf(west, [grpc(serviceRoute({ self: 'west', local: [server.port] }), port)], []));
-    await until('the import listener', () => west.gateway.importPorts().size === 1);
+    const { west, port } = await fronting(server);
     const client = echoClient(port);
     ends.push(() => client.close());
     const call = unary(client, 'in progress');
@@ -236,10 +242,7 @@ describe('gRPC through what restarts, drains and dies', () => {
       },
     });
     ends.push(() => server.kill());
-    const west = await node('west');
-    const port = await freePort();
-    west.table.set(tableOf(west, [grpc(serviceRoute({ self: 'west', local: [server.port] }), port)], []));
-    await until('the import listener', () => west.gateway.importPorts().size === 1);
+    const { port } = await fronting(server);
     const client = echoClient(port);
     ends.push(() => client.close());
     let over = false;

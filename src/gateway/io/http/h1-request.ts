@@ -4,7 +4,6 @@ import type { ResponseFlag } from '../../access-log.ts';
 import type { Outcome } from '../../balance/service-book.ts';
 import type { Exchange } from '../../http/exchange.ts';
 import { type Body, bodyOf } from '../../http/h1/body.ts';
-import { ChunkScanner } from '../../http/h1/chunks.ts';
 import { forwardedResponse } from '../../http/h1/forward-response.ts';
 import type { Framing } from '../../http/h1/framing.ts';
 import type { ResponseHead } from '../../http/h1/response-head.ts';
@@ -24,17 +23,13 @@ import { describeClient, describeServer } from '../../http/trace/describe.ts';
 import type { AttemptTrace, RequestTrace } from '../../http/trace/tracer.ts';
 import type { Dialled, Place } from '../dial.ts';
 import type { HttpContext } from './context.ts';
+import { type AnswerSink, H1Answer, needsUnchunking } from './h1-answer.ts';
 import { H1Upstream, type Piece, type ResponseSink, type UpstreamFault } from './h1-upstream.ts';
 import type { HttpPort } from './ports.ts';
 import type { Landing, Want } from './upstreams.ts';
 
-/** What a request asks of the connection that it came on. */
-export interface RequestOwner {
-  /** @returns false: hold the source back until `onClientDrain` */
-  writeText(text: string): boolean;
-  write(chunk: Buffer): boolean;
-  cork(): void;
-  uncork(): void;
+/** What a request asks of the connection that it came on. What was held back goes on with `onClientDrain`. */
+export interface RequestOwner extends AnswerSink {
   /** Body of the request may come, or must wait. */
   pauseBody(): void;
   resumeBody(): void;
@@ -73,8 +68,6 @@ export interface RequestPlan {
   readonly trace: RequestTrace | undefined;
 }
 
-/** A response of at most so many bytes leaves together with its head. */
-const joinBytes = 4096;
 /** A connection that has rested for longer may just be closed by its other end: nothing that must not be repeated. */
 const freshMs = 1000;
 /** Time before the upstream's own idle time-out at which a connection is not used any more. */
@@ -108,8 +101,7 @@ export class H1Request implements ResponseSink {
   /** Something of the response has gone to the client. */
   #answering = false;
   #close = false;
-  #unchunks = false;
-  #unchunker: ChunkScanner | undefined;
+  #answer: H1Answer | undefined;
   #responseBody: Body | undefined;
   #tryStartedAt = 0;
   #overallAt: number | undefined;
@@ -257,15 +249,19 @@ export class H1Request implements ResponseSink {
     if (status === 101) return this.#upgrade(head, piece);
     this.#close =
       !this.#plan.keepsAlive || !this.#body.done || this.#context.sendsAway() || head.framing.kind === 'close';
-    this.#unchunks = this.#plan.old && head.framing.kind === 'chunked';
-    if (this.#unchunks) this.#close = true;
-    this.#answer(head, piece);
+    const { old, showsServer } = this.#plan;
+    if (needsUnchunking(head, old)) this.#close = true;
+    const servedBy = showsServer ? exchange.cluster : undefined;
+    const { limits } = this.#context;
+    this.#answer = new H1Answer(this.#owner, head, { close: this.#close, old, servedBy, limits });
+    this.#bytes += piece.end - head.start;
+    if (!this.#answer.begin(head, piece)) this.#upstream?.pause();
   }
 
   onBody(piece: Piece): void {
     this.#heardAt = this.#now();
     this.#bytes += piece.end - piece.start;
-    if (!this.#writeBody(piece)) this.#upstream?.pause();
+    if (this.#answer?.body(piece) === false) this.#upstream?.pause();
   }
 
   onComplete(): void {
@@ -517,55 +513,7 @@ export class H1Request implements ResponseSink {
     this.#port.idleAt(place, this.#plan.key).put(place, upstream);
   }
 
-  // What the client gets.
-
-  #answer(head: ResponseHead, piece: Piece): void {
-    const { old, showsServer, exchange } = this.#plan;
-    const servedBy = showsServer ? exchange.cluster : undefined;
-    const text = forwardedResponse(head, { close: this.#close, old, servedBy });
-    const owner = this.#owner;
-    const { chunk, start, end } = piece;
-    this.#bytes += end - head.start;
-    let goOn: boolean;
-    if (text === undefined && head.bytes === chunk && !this.#unchunks) {
-      // As it came, in one piece.
-      const whole = head.start === 0 && end === chunk.length;
-      goOn = owner.write(whole ? chunk : chunk.subarray(head.start, end));
-    } else {
-      const headText = text ?? head.bytes.toString('latin1', head.start, head.end);
-      if (end === start) goOn = owner.writeText(headText);
-      else if (end - start <= joinBytes && !this.#unchunks) {
-        goOn = owner.writeText(headText + chunk.toString('latin1', start, end));
-      } else {
-        owner.cork();
-        owner.writeText(headText);
-        goOn = this.#writeBody(piece);
-        owner.uncork();
-      }
-    }
-    if (!goOn) this.#upstream?.pause();
-  }
-
-  #writeBody({ chunk, start, end }: Piece): boolean {
-    if (end === start) return true;
-    if (!this.#unchunks)
-      return this.#owner.write(start === 0 && end === chunk.length ? chunk : chunk.subarray(start, end));
-    return this.#writeContent(chunk, start, end);
-  }
-
-  /** For a client that knows no chunks. The body was followed already: this only looks where its content lies. */
-  #writeContent(chunk: Buffer, start: number, end: number): boolean {
-    let goOn = true;
-    this.#unchunker ??= new ChunkScanner({
-      headBytes: this.#context.limits.httpHeadBytes,
-      fields: this.#context.limits.httpFields,
-    });
-    this.#unchunker.onContent = (from, to) => {
-      goOn = this.#owner.write(chunk.subarray(from, to));
-    };
-    this.#unchunker.take(chunk.subarray(0, end), start);
-    return goOn;
-  }
+  // Upgrades.
 
   #upgrade(head: ResponseHead, { chunk, start, end }: Piece): void {
     const upstream = this.#upstream;
